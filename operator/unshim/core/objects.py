@@ -1,0 +1,74 @@
+"""Cluster objects as the core sees them: frozen views of what the API server said."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+STAMP_ANNOTATION = "unshim.dev/cordoned"
+CRI_SOCKET_ANNOTATION = "kubeadm.alpha.kubernetes.io/cri-socket"
+
+#: A pod, PodDisruptionBudget, … as plain API JSON (camelCase keys).
+Manifest = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stamp:
+    """Our claim on a cordon, written in the same patch as `unschedulable: true`."""
+
+    migration: str  # uid of the run that cordoned
+    at: datetime  # UTC; the drain's time limit counts from here
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """A Node object with the kubelet's Lease."""
+
+    name: str
+    uid: str
+    unschedulable: bool
+    ready: bool
+    runtime: str  # status.nodeInfo.containerRuntimeVersion, "docker://20.10.24"
+    kubelet_version: str  # "v1.20.2"
+    heartbeat: datetime | None  # newest of the Ready condition's heartbeat and the Lease's renewal
+    stamp: Stamp | None = None
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    addresses: Mapping[str, str] = field(default_factory=dict)  # "InternalIP" -> address
+    allocatable: Mapping[str, str] = field(default_factory=dict)
+    not_ready_reason: str = ""  # message of the Ready condition when it is not True
+
+    @property
+    def control_plane(self) -> bool:
+        return any(
+            f"node-role.kubernetes.io/{role}" in self.labels for role in ("control-plane", "master")
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Eviction:
+    """How the API server answered one eviction.
+
+    `verdict`: "evicted" | "gone" | "blocked" (429: a PodDisruptionBudget or rate limit) |
+    "refused" (permanent: two budgets match, forbidden, …).
+    """
+
+    verdict: str
+    message: str = ""
+    retry_after: float = 0.0  # seconds, 0 when the server gave none
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CanaryResult:
+    """What the canary pod could do. `done` is False while it is still on its way."""
+
+    done: bool
+    checks: Mapping[str, bool] = field(default_factory=dict)  # "pulled", "ran", "logged", …
+    message: str = ""
+    cgroup: str = ""  # /proc/self/cgroup as the canary printed it
+
+    @property
+    def ok(self) -> bool:
+        return self.done and bool(self.checks) and all(self.checks.values())

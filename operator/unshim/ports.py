@@ -1,0 +1,105 @@
+"""What the engine needs of the outside world. Adapters implement these; `wiring` joins them.
+
+Adapters raise only errors of `unshim.errors` and translate every foreign exception at the boundary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from unshim.core.objects import CanaryResult, Eviction, Manifest, Node, Stamp
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completed:
+    """A finished remote script. `out` and `err` are decoded, bounded text."""
+
+    code: int
+    out: str
+    err: str
+
+
+class NodeShell(Protocol):
+    """One SSH connection to one node. Used by one thread at a time."""
+
+    def run(self, script: str, *, timeout: float) -> Completed:
+        """Feed `script` to a root `sh -s` by standard input; return its outcome.
+
+        `timeout` (seconds) is enforced on both sides. Raises NodeUnreachable when the connection is
+        lost or the deadline passes without an answer.
+        """
+
+    def close(self) -> None: ...
+
+
+class Connector(Protocol):
+    """Opens connections to nodes."""
+
+    def connect(self, host: str, *, node: str) -> NodeShell:
+        """Connect to `host`, checking its host key under `host` and `node`.
+
+        Raises NodeUnreachable (try again), HostKeyRejected, AuthenticationFailed or
+        InvalidCredentials (refused).
+        """
+
+
+class Cluster(Protocol):
+    """The API server, as far as one node's migration needs it."""
+
+    def node(self, name: str) -> Node:
+        """Raises NodeNotFound, ClusterUnavailable."""
+
+    def cordon(self, name: str, stamp: Stamp) -> None:
+        """Set `unschedulable` and the stamp in one patch."""
+
+    def uncordon(self, name: str, migration: str) -> bool:
+        """Clear `unschedulable` and the stamp in one patch, if the stamp is `migration`'s.
+
+        Returns False, having changed nothing, when the node does not carry this stamp.
+        """
+
+    def annotate(self, name: str, key: str, value: str | None) -> None:
+        """Set one annotation of the node, or remove it."""
+
+    def pods_on(self, name: str) -> Sequence[Manifest]:
+        """Every pod bound to the node, terminal ones too."""
+
+    def daemonset_exists(self, namespace: str, name: str) -> bool: ...
+
+    def evict(self, pod: Manifest, *, grace_seconds: int | None, dry_run: bool) -> Eviction:
+        """Evict through the discovered eviction API (policy/v1, before 1.22 policy/v1beta1)."""
+
+    def delete_pod(self, pod: Manifest) -> None:
+        """Delete a canary pod of ours; never any other."""
+
+    def budgets(self, namespace: str) -> Sequence[Manifest]:
+        """PodDisruptionBudgets of a namespace."""
+
+    def canary(self, node: str, run: str, image: str) -> CanaryResult:
+        """Move the run's canary pod one step on (create, wait, log, exec, delete) and report."""
+
+    def remove_canary(self, node: str, run: str) -> None: ...
+
+    def acquire_lease(self, node: str, holder: str, seconds: int) -> int:
+        """Take or renew the node's Lease; return its fencing token (leaseTransitions).
+
+        Raises Busy, naming the holder, when another holder's Lease has not expired.
+        """
+
+    def release_lease(self, node: str, holder: str) -> None: ...
+
+    def event(self, node: Node, reason: str, message: str, *, warning: bool) -> None: ...
+
+
+class Migrations(Protocol):
+    """NodeMigration objects: only their status is ever written."""
+
+    def get(self, name: str) -> Manifest: ...
+
+    def list(self) -> Sequence[Manifest]: ...
+
+    def create(self, body: Mapping[str, object]) -> Manifest: ...
+
+    def patch_status(self, name: str, status: Mapping[str, object]) -> None: ...
