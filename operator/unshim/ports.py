@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
-from unshim.core.objects import CanaryResult, Eviction, Manifest, Node, Stamp
+from unshim.core.facts import NodeFacts
+from unshim.core.objects import CanaryResult, Eviction, Manifest, Node, RunState, Stamp
+from unshim.core.steps import ScriptStep
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,3 +106,53 @@ class Migrations(Protocol):
     def create(self, body: Mapping[str, object]) -> Manifest: ...
 
     def patch_status(self, name: str, status: Mapping[str, object]) -> None: ...
+
+
+class Machine(Protocol):
+    """One connection to one node, on behalf of one run. Used by one thread at a time.
+
+    Every method that speaks to the runner returns the run as the node has it afterwards.
+    Raises NodeUnreachable when the connection is lost, Busy when another process works on the node
+    or a newer fencing token was seen, ForeignRun when another run is unfinished there.
+    """
+
+    def facts(self) -> NodeFacts: ...
+
+    def show(self) -> RunState: ...
+
+    def upload(self, parts: Mapping[str, bytes]) -> RunState: ...
+
+    def stage(self, token: int) -> RunState: ...
+
+    def switch(self, token: int, dead_man_seconds: int, wait_seconds: int) -> RunState:
+        """Arm the dead-man, start the transaction, and wait until it stands or falls."""
+
+    def wait(self, seconds: int) -> RunState: ...
+
+    def confirm(self, token: int) -> RunState: ...
+
+    def roll_back(self, reason: str) -> RunState: ...
+
+    def reopen(self, token: int, reason: str) -> RunState: ...
+
+    def proof(self) -> Mapping[str, str]:
+        """The node's own side of the proof, by name (see node/proof.sh)."""
+
+    def checks(self, steps: Sequence[ScriptStep], variables: Mapping[str, str]) -> Mapping[str, int]:
+        """Exit code of each step's check, by step name; changes nothing."""
+
+    def close(self) -> None: ...
+
+
+class Machines(Protocol):
+    """Opens a Machine for a node at its first reachable address."""
+
+    def open(self, node: Node, run: str) -> Machine: ...
+
+
+class Clock(Protocol):
+    """Time, so that tests own it."""
+
+    def now(self) -> datetime: ...
+
+    def sleep(self, seconds: float) -> None: ...

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from unshim.core.journal import Journal
+
 STAMP_ANNOTATION = "unshim.dev/cordoned"
 CRI_SOCKET_ANNOTATION = "kubeadm.alpha.kubernetes.io/cri-socket"
 
@@ -72,3 +74,13 @@ class CanaryResult:
     @property
     def ok(self) -> bool:
         return self.done and bool(self.checks) and all(self.checks.values())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunState:
+    """One run as its node has it: the only record the engine trusts."""
+
+    journal: Journal = field(default_factory=Journal)
+    verdict: str = ""  # "", "confirmed" or "rolled-back <reason>"
+    meta: Mapping[str, Any] = field(default_factory=dict)  # meta.json of the bundle
+    now: int = 0  # the node's clock, seconds since 1970

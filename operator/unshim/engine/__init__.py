@@ -1,0 +1,1 @@
+"""Moves one node one action at a time: look, decide (core), act through ports, report."""

@@ -1,0 +1,186 @@
+"""One tick of one run: look, decide, act, publish, until something must be waited for.
+
+The order of effects is decided in `core.decide`; this module only carries decisions out and turns
+errors into the next decision. Nothing is remembered here that the node or the API does not know.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from datetime import timedelta
+
+from unshim.core import status
+from unshim.core.decide import Action, Decision, Result, View, decide
+from unshim.core.journal import CorruptJournal
+from unshim.core.status import Progress
+from unshim.engine import leaving, looking, preparing, proving, switching
+from unshim.engine.session import Session
+from unshim.engine.tools import Performer, Tools, Wait
+from unshim.errors import (
+    JournalCorrupt,
+    NeedsHuman,
+    NodeUnreachable,
+    Refused,
+    Retryable,
+    StepFailed,
+    UnshimError,
+)
+
+log = logging.getLogger(__name__)
+
+BUDGET_SECONDS = 45.0  # a tick returns after this long even when it could go on
+SHORT_SECONDS = 1.0  # waits up to this long are slept inside the tick
+RETRY_SECONDS = 2.0
+
+PERFORM: dict[Action, Performer] = {
+    Action.AUDIT: preparing.audit,
+    Action.STAGE: preparing.stage,
+    Action.CORDON: preparing.cordon,
+    Action.DRAIN: preparing.drain,
+    Action.SWITCH: switching.switch,
+    Action.AWAIT_SWITCH: switching.await_switch,
+    Action.VERIFY: proving.verify,
+    Action.CONFIRM: switching.confirm,
+    Action.ANNOTATE: leaving.annotate,
+    Action.UNCORDON: leaving.uncordon,
+    Action.ROLL_BACK: switching.roll_back,
+    Action.REOPEN: switching.reopen,
+    Action.AWAIT_ROLLBACK: switching.await_rollback,
+    Action.PROVE_RESTORED: proving.prove_restored,
+    Action.RESTORE_ANNOTATION: leaving.restore_annotation,
+}
+
+
+class Engine:
+    """Moves runs on. Stateless: everything it needs is in the session, the node and the API."""
+
+    def __init__(self, tools: Tools) -> None:
+        self._tools = tools
+
+    def tick(self, session: Session) -> Progress:
+        """Act until the run is finished, must wait, or the budget is spent."""
+        until = self._tools.clock.now() + timedelta(seconds=BUDGET_SECONDS)
+        while True:
+            progress = self._advance(session)
+            self._publish(session, progress)
+            if progress.finished or self._tools.clock.now() >= until:
+                return progress
+            if progress.delay > SHORT_SECONDS:
+                return progress
+            self._tools.clock.sleep(progress.delay)
+
+    def _advance(self, session: Session) -> Progress:
+        try:
+            return self._look_and_act(session)
+        except Retryable as exc:
+            if isinstance(exc, NodeUnreachable):
+                session.disconnect()
+            return self._waiting(session, exc)
+        except Refused as exc:
+            return self._refused(session, exc)
+        except NeedsHuman as exc:
+            return self._ended(session, Result.FAILED, exc)
+        except CorruptJournal as exc:
+            return self._ended(session, Result.FAILED, JournalCorrupt(_corrupt(session, exc)))
+
+    def _look_and_act(self, session: Session) -> Progress:
+        view = looking.look(self._tools, session)
+        decision = decide(view)
+        if decision.action is Action.FINISH:
+            return self._finish(session, view, decision)
+        self._publish(session, _progress(session, view, decision))
+        wait = self._perform(session, view, decision)
+        progress = _progress(session, view, decision, wait.message if wait else "")
+        return dataclasses.replace(progress, delay=wait.seconds if wait else 0.0)
+
+    def _perform(self, session: Session, view: View, decision: Decision) -> Wait | None:
+        log.debug("node %s: %s %s", view.node.name, decision.action, decision.reason)
+        try:
+            return PERFORM[decision.action](self._tools, session, view, decision)
+        except StepFailed as exc:
+            session.go_back = exc.reason
+            session.detail = str(exc)
+            log.warning("node %s: %s", view.node.name, exc)
+            return None
+
+    def _finish(self, session: Session, view: View, decision: Decision) -> Progress:
+        leaving.leave(self._tools, session)
+        progress = _progress(session, view, decision, leaving.closing(session, view, decision))
+        return dataclasses.replace(progress, result=decision.result, delay=0.0)
+
+    def _refused(self, session: Session, exc: Refused) -> Progress:
+        """Refuse outright while nothing was done; afterwards a refusal means going back."""
+        if session.state is None or not session.state.journal.entries:
+            if "Cordoned" not in session.reached:
+                return self._ended(session, Result.REFUSED, exc)
+        session.go_back = session.go_back or exc.reason
+        return self._waiting(session, exc)
+
+    def _ended(self, session: Session, result: Result, exc: UnshimError) -> Progress:
+        leaving.leave(self._tools, session)
+        return Progress(
+            **_facts_of(session),
+            phase=result.value,
+            reason=exc.reason,
+            message=str(exc),
+            result=result,
+            delay=0.0,
+        )
+
+    def _waiting(self, session: Session, exc: UnshimError) -> Progress:
+        last = session.last
+        log.info("node %s: %s", session.options.node, exc)
+        return Progress(
+            **_facts_of(session),
+            phase=last.phase if last else "Pending",
+            step=last.step if last else "",
+            runtime=last.runtime if last else "",
+            reason=exc.reason,
+            message=str(exc),
+            delay=RETRY_SECONDS,
+        )
+
+    def _publish(self, session: Session, progress: Progress) -> None:
+        if progress != session.last:
+            session.last = progress
+            session.publish(progress)
+
+
+def _progress(session: Session, view: View, decision: Decision, message: str = "") -> Progress:
+    return Progress(
+        **_facts_of(session),
+        phase=status.phase(decision.action, view.verdict, decision.result),
+        step=_step(session, decision),
+        reason=decision.reason or decision.action.value.title().replace("-", ""),
+        message=message or decision.message,
+        runtime=view.node.runtime,
+    )
+
+
+def _facts_of(session: Session) -> dict[str, object]:
+    return {
+        "run": session.run,
+        "node": session.options.node,
+        "reached": session.reached,
+        "findings": session.findings,
+        "counts": session.counts,
+        "plan": session.plan,
+        "drain": session.drain_status,
+        "checks": session.checks,
+    }
+
+
+def _step(session: Session, decision: Decision) -> str:
+    on_node = {Action.STAGE, Action.SWITCH, Action.AWAIT_SWITCH, Action.AWAIT_ROLLBACK}
+    if decision.action in on_node and session.state is not None:
+        return session.state.journal.current_step or decision.action.value
+    return "" if decision.action is Action.FINISH else decision.action.value
+
+
+def _corrupt(session: Session, exc: CorruptJournal) -> str:
+    return (
+        f"node {session.options.node}: {exc}. The run was left as it stands. Read "
+        f"/var/lib/unshim/{session.run}/journal on the node; the runner there can still roll back: "
+        f"sh /var/lib/unshim/{session.run}/runner.sh rollback CorruptJournal"
+    )

@@ -1,0 +1,89 @@
+"""Before the switch: audit, stage, cordon, drain. Nothing here changes what the running node uses."""
+
+from __future__ import annotations
+
+import logging
+
+from unshim.core import bundle, edits, proof
+from unshim.core.decide import Decision, View
+from unshim.core.journal import Event
+from unshim.core.objects import CRI_SOCKET_ANNOTATION, Stamp
+from unshim.drain import Drain
+from unshim.engine import looking, planning, preflight, telling
+from unshim.engine.session import Session
+from unshim.engine.tools import Tools, Wait
+
+log = logging.getLogger(__name__)
+
+
+def audit(tools: Tools, session: Session, view: View, _: Decision) -> Wait | None:
+    """Run the rules and plan every file; a blocker refuses a real run before anything is touched."""
+    machine = looking.connected(tools, session, view.node)
+    facts = session.facts or machine.facts()
+    session.facts = facts
+    preflight.check(tools, session, view, facts)
+    playbook = tools.playbooks(session.options.playbook)
+    session.changes = planning.changes(playbook, facts, session.options)
+    if session.options.dry_run:
+        pods = tools.cluster.pods_on(view.node.name)
+        session.plan = planning.preview(playbook, session, facts, machine, pods)
+    session.audited = True
+    session.reached |= {"Audited"}
+    return None
+
+
+def stage(tools: Tools, session: Session, view: View, _: Decision) -> Wait | None:
+    """Upload the bundle and run the stage steps, while the node still serves."""
+    machine = looking.connected(tools, session, view.node)
+    state = session.state
+    if state is None or not state.journal.has(Event.BEGIN):
+        _upload(tools, session, view)
+    looking.keep(tools, session, machine.stage(session.token))
+    return None
+
+
+def _upload(tools: Tools, session: Session, view: View) -> None:
+    assert session.facts is not None  # noqa: S101  AUDIT always comes before STAGE
+    pods = tools.cluster.pods_on(view.node.name)
+    playbook = tools.playbooks(session.options.playbook)
+    baseline = proof.baseline(view.node, pods, session.facts)
+    meta = {
+        "migration": session.run,
+        "node": view.node.name,
+        "playbook": playbook.name,
+        "criSocket": view.node.annotations.get(CRI_SOCKET_ANNOTATION),
+        "runtime": view.node.runtime,
+        "keepDocker": session.options.keep_docker,
+        "baseline": baseline.as_json(),
+    }
+    parts = bundle.build(
+        session.run,
+        playbook,
+        session.changes,
+        edits.variables(session.facts, session.options, pods),
+        meta,
+        tools.runner,
+    )
+    looking.connected(tools, session, view.node).upload(parts)
+
+
+def cordon(tools: Tools, session: Session, view: View, _: Decision) -> Wait | None:
+    """Cordon with our stamp. A cordon that somebody lifted is set again, its clock unchanged."""
+    stamp = view.node.stamp if view.stamped else None
+    tools.cluster.cordon(view.node.name, stamp or Stamp(migration=session.run, at=view.now))
+    session.reached |= {"Cordoned"}
+    telling.event(tools, session, view.node, "Cordoned", "unshim cordoned the node")
+    return None
+
+
+def drain(tools: Tools, session: Session, view: View, _: Decision) -> Wait | None:
+    """One pass of evictions. Pods that may not leave are named, with what holds them."""
+    session.drain = session.drain or Drain(tools.cluster, session.options.drain)
+    state = session.drain.pass_once(view.node.name, view.now)
+    session.drain_status = state.as_status()
+    if state.done:
+        session.drained = True
+        session.reached |= {"Drained"}
+        telling.event(tools, session, view.node, "Drained", "every evictable pod has left")
+        return None
+    return Wait(0.5, state.message)

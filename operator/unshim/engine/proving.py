@@ -1,0 +1,83 @@
+"""Proof, not hope: readings of the node and the API, judged by `core.proof`, N good in a row."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from unshim.core import proof
+from unshim.core.decide import Decision, View
+from unshim.core.journal import Event
+from unshim.core.objects import CanaryResult
+from unshim.engine import looking, telling
+from unshim.engine.session import Session
+from unshim.engine.tools import Tools, Wait
+from unshim.errors import UndoFailed
+
+POLL_SECONDS = 0.2
+RESTORE_SECONDS = 300  # kubelet, CNI and pods must be back on Docker within this time
+
+
+def verify(tools: Tools, session: Session, view: View, _: Decision) -> Wait | None:
+    """One reading of the new runtime, over a connection opened after the switch."""
+    since = _moment(view, Event.SWITCHED, Event.ARMED)
+    image = session.options.verify.canary_image or tools.canary_image
+    checks = _reading(tools, session, view, runtime="containerd", since=since, image=image)
+    if _good(session, checks) >= session.options.verify.readings:
+        session.proven = True
+        return None
+    return Wait(POLL_SECONDS, proof.summary(checks))
+
+
+def prove_restored(tools: Tools, session: Session, view: View, _: Decision) -> Wait | None:
+    """The same proof, of the old runtime. Past the limit a person is needed; the cordon stays."""
+    session.restore_since = session.restore_since or view.now
+    since = _moment(view, Event.ROLLBACK)
+    checks = _reading(tools, session, view, runtime="docker", since=since, image="")
+    if _good(session, checks) >= session.options.verify.readings:
+        session.restored = True
+        telling.event(tools, session, view.node, "Restored", "the node is back on its old runtime")
+        return None
+    if view.now - session.restore_since > timedelta(seconds=RESTORE_SECONDS):
+        raise UndoFailed(
+            f"node {view.node.name}: its files and units are restored, but it could not be proven "
+            f"on its old runtime within {RESTORE_SECONDS} s ({proof.summary(checks)}). It stays "
+            f"cordoned. Next: look at the kubelet there, then delete or re-apply the migration."
+        )
+    return Wait(POLL_SECONDS * 2, proof.summary(checks))
+
+
+def _reading(
+    tools: Tools, session: Session, view: View, *, runtime: str, since: datetime, image: str
+) -> tuple[proof.Check, ...]:
+    """The API's side first; the node and the canary are asked only once that looks good."""
+    assert session.state is not None  # noqa: S101  a verdict or a switch was read from it
+    baseline = proof.Baseline.from_json(session.state.meta.get("baseline") or {})
+    pods = tools.cluster.pods_on(view.node.name)
+    reading = proof.Reading(node=view.node, pods=tuple(pods), since=since, runtime=runtime)
+    checks = proof.judge_cluster(baseline, reading)
+    if all(check.ok for check in checks):
+        machine = looking.connected(tools, session, view.node, fresh=True)
+        facts = machine.proof()
+        canary = _canary(tools, session, image)
+        checks += proof.judge_node(baseline, reading, facts, canary)
+    session.checks = tuple(check.as_status() for check in checks)
+    return checks
+
+
+def _canary(tools: Tools, session: Session, image: str) -> CanaryResult | None:
+    if not image or image == "-":
+        return None
+    return tools.cluster.canary(session.options.node, session.run, image)
+
+
+def _good(session: Session, checks: tuple[proof.Check, ...]) -> int:
+    good = all(check.ok for check in checks)
+    session.good_readings = session.good_readings + 1 if good else 0
+    return session.good_readings
+
+
+def _moment(view: View, *events: Event) -> datetime:
+    """The node's own time of the newest of these events: heartbeats carry the same clock."""
+    entries = [entry for event in events if (entry := view.journal.last(event))]
+    newest = min((entry.at for entry in entries), default=0)
+    return datetime.fromtimestamp(newest, UTC)

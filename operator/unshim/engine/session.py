@@ -1,0 +1,60 @@
+"""What one process remembers about one run between ticks. Losing it costs time, never safety."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from unshim.core.facts import NodeFacts
+from unshim.core.objects import RunState
+from unshim.core.options import Options
+from unshim.core.status import Progress
+from unshim.drain import Drain
+from unshim.ports import Machine
+
+Publish = Callable[[Progress], None]
+
+
+@dataclass(slots=True, kw_only=True)
+class Session:
+    """One run in one process. `holder` names this process in the node's Lease."""
+
+    run: str
+    options: Options
+    holder: str
+    publish: Publish = field(default=lambda progress: None)
+    go_back: str = ""  # why to roll back: a person's wish, or a failed action
+    detail: str = ""  # the failed action's own words
+
+    machine: Machine | None = None
+    fresh_machine: bool = False  # the connection was opened after the switch
+    token: int = 0
+    lease_until: datetime | None = None
+    state: RunState | None = None
+    clock_offset: float = 0.0  # node's clock minus ours, seconds
+    facts: NodeFacts | None = None
+    changes: Mapping[str, Any] = field(default_factory=dict)  # step name -> FileChanges
+    audited: bool = False
+    blocked: bool = False
+    drained: bool = False
+    drain: Drain | None = None
+    good_readings: int = 0
+    proven: bool = False
+    restored: bool = False
+    restore_since: datetime | None = None
+    reached: frozenset[str] = frozenset()
+    findings: tuple[Mapping[str, str], ...] = ()
+    counts: Mapping[str, int] = field(default_factory=dict)
+    plan: tuple[Mapping[str, str], ...] = ()
+    checks: tuple[Mapping[str, Any], ...] = ()
+    drain_status: Mapping[str, Any] | None = None
+    last: Progress | None = None
+    events: set[str] = field(default_factory=set)
+
+    def disconnect(self) -> None:
+        """Drop the connection; the next look opens a new one and reads the journal again."""
+        if self.machine is not None:
+            self.machine.close()
+        self.machine, self.fresh_machine = None, False

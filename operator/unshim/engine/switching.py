@@ -1,0 +1,67 @@
+"""The dangerous minute: start the node's transaction, wait for it, confirm it or take it back."""
+
+from __future__ import annotations
+
+from unshim.core.decide import Decision, View
+from unshim.core.journal import Event
+from unshim.engine import looking
+from unshim.engine.session import Session
+from unshim.engine.tools import Tools, Wait
+
+WAIT_SECONDS = 30  # one blocking look at the runner; shorter than any sensible dead-man
+
+
+def switch(tools: Tools, session: Session, view: View, _: Decision) -> Wait | None:
+    """Start the transaction under systemd and wait on the same connection."""
+    session.facts = None
+    machine = looking.connected(tools, session, view.node)
+    seconds = session.options.dead_man_seconds
+    looking.keep(tools, session, machine.switch(session.token, seconds, WAIT_SECONDS))
+    return _noted(session)
+
+
+def await_switch(tools: Tools, session: Session, view: View, _: Decision) -> Wait | None:
+    machine = looking.connected(tools, session, view.node)
+    looking.keep(tools, session, machine.wait(WAIT_SECONDS))
+    return _noted(session)
+
+
+def confirm(tools: Tools, session: Session, view: View, _: Decision) -> Wait | None:
+    """Claim the verdict over a connection that was opened after the switch."""
+    machine = looking.connected(tools, session, view.node, fresh=True)
+    looking.keep(tools, session, machine.confirm(session.token))
+    if session.state is not None and session.state.verdict == "confirmed":
+        session.reached |= {"Verified"}
+    return None
+
+
+def roll_back(tools: Tools, session: Session, view: View, decision: Decision) -> Wait | None:
+    """Claim the verdict for going back. A lost race shows as `confirmed` and is obeyed."""
+    session.detail = session.detail or decision.message
+    machine = looking.connected(tools, session, view.node)
+    looking.keep(tools, session, machine.roll_back(decision.reason))
+    session.drained = False
+    return None
+
+
+def reopen(tools: Tools, session: Session, view: View, _: Decision) -> Wait | None:
+    """Take a confirmed run back, because a person asked for it."""
+    machine = looking.connected(tools, session, view.node)
+    looking.keep(tools, session, machine.reopen(session.token, view.go_back))
+    return None
+
+
+def await_rollback(tools: Tools, session: Session, view: View, decision: Decision) -> Wait | None:
+    """The node undoes its steps by itself; ask it to go on in case its unit was killed."""
+    machine = looking.connected(tools, session, view.node)
+    state = looking.keep(tools, session, machine.wait(WAIT_SECONDS))
+    if not state.journal.ended and not state.journal.stuck:
+        looking.keep(tools, session, machine.roll_back(decision.reason or "RolledBack"))
+    return None
+
+
+def _noted(session: Session) -> Wait | None:
+    state = session.state
+    if state is not None and state.journal.has(Event.SWITCHED):
+        session.reached |= {"Switched"}
+    return None
