@@ -31,6 +31,12 @@ class ClusterUnavailable(Retryable):
     reason = "ClusterUnavailable"
 
 
+class Forbidden(ClusterUnavailable):
+    """The API server denies us this. Retryable: it says so too while it is still starting."""
+
+    reason = "Forbidden"
+
+
 class Busy(Retryable):
     """Another process holds this node's lock or Lease."""
 
@@ -41,6 +47,12 @@ class StepFailed(UnshimError):
     """A step's own verdict; the run rolls back."""
 
     reason = "StepFailed"
+
+
+class DrainRefused(StepFailed):
+    """A pod may not be evicted under the drain's options, or never can be."""
+
+    reason = "DrainRefused"
 
 
 class Refused(UnshimError):
@@ -89,6 +101,12 @@ class NodeNotFound(Refused):
     """No Node object has this name."""
 
     reason = "NodeNotFound"
+
+
+class MigrationNotFound(Refused):
+    """No NodeMigration object has this name, or its CRD is not installed."""
+
+    reason = "MigrationNotFound"
 
 
 class ForeignRun(Refused):

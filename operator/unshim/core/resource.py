@@ -4,6 +4,7 @@ server, or a CRD that somebody edited, must not be able to let nonsense through.
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -38,14 +39,17 @@ class Resource:
 
 def parse(body: Mapping[str, Any]) -> Resource:
     """Raises InvalidSpec naming the field."""
-    metadata, spec = body["metadata"], body.get("spec") or {}
+    metadata, spec, status = body["metadata"], body.get("spec") or {}, body.get("status") or {}
+    wanted = options(spec)
+    node = status.get("node") or wanted.node
     return Resource(
         name=metadata["name"],
         uid=metadata["uid"],
         generation=int(metadata.get("generation", 1)),
-        options=options(spec),
-        roll_back=_boolean(spec, "spec", "rollback", default=False),
-        status=body.get("status") or {},
+        options=dataclasses.replace(wanted, node=node),
+        # spec.node cannot move: the run that was begun on the first node goes back
+        roll_back=_boolean(spec, "spec", "rollback", default=False) or node != wanted.node,
+        status=status,
     )
 
 

@@ -77,6 +77,7 @@ def render(
     return {
         "observedGeneration": generation,
         "run": progress.run,
+        "node": progress.node,
         "phase": progress.phase,
         "step": progress.step,
         "reason": progress.reason,

@@ -1,0 +1,157 @@
+"""`unshim migrate` and `unshim rollback`: one node, in the foreground, without the operator."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import uuid
+from typing import Any
+
+from unshim import wiring
+from unshim.cli import exits, printing
+from unshim.core import runs
+from unshim.core.facts import NodeRun
+from unshim.core.options import DrainOptions, Options, VerifyOptions
+from unshim.core.status import Progress
+from unshim.engine.session import Session
+from unshim.machine import RemoteMachine
+from unshim.settings import Settings
+
+INTERRUPTED = (
+    "A node before its switch serves on and may stay cordoned; one in its switch goes back to "
+    "Docker by itself. Run the same command again to go on, or `unshim rollback NODE`."
+)
+WAIT_SECONDS = 30
+
+
+def register(commands: Any, common: argparse.ArgumentParser) -> None:
+    migrate = commands.add_parser(
+        "migrate",
+        parents=[common],
+        help="move one node to containerd (--dry-run: only say what would be done)",
+        description="Audit the node, stage, cordon, drain, switch, prove, uncordon. Any failure "
+        "brings the node back as it was. An interrupted migration is taken up again.",
+        epilog=exits.HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    migrate.add_argument("node", metavar="NODE")
+    migrate.add_argument("--dry-run", action="store_true", help="change nothing; show the plan")
+    migrate.add_argument(
+        "--keep-docker",
+        action="store_true",
+        help="leave Docker running for containers that Kubernetes does not own",
+    )
+    _drain_flags(migrate)
+    migrate.set_defaults(call=call_migrate)
+
+    rollback = commands.add_parser(
+        "rollback",
+        parents=[common],
+        help="bring one node back to Docker",
+        description="Take the node's newest run back: an unfinished one at once, a confirmed one "
+        "after a drain. With --host no API server is needed; the Node object is then put right "
+        "by the next `unshim rollback NODE` or by the operator.",
+        epilog=exits.HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    rollback.add_argument("node", metavar="NODE")
+    rollback.add_argument("--host", default="", help="SSH address: work without any API server")
+    _drain_flags(rollback)
+    rollback.set_defaults(call=call_rollback)
+
+
+def _drain_flags(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("drain (kubectl drain's words)")
+    group.add_argument("--grace-period", type=int, default=-1, metavar="SECONDS")
+    group.add_argument("--timeout", type=int, default=900, metavar="SECONDS")
+    group.add_argument("--force", action="store_true", help="also pods that no controller owns")
+    group.add_argument("--delete-emptydir-data", action="store_true")
+    group.add_argument("--pod-selector", default="", metavar="SELECTOR")
+
+
+def options(args: argparse.Namespace) -> Options:
+    return Options(
+        node=args.node,
+        dry_run=getattr(args, "dry_run", False),
+        keep_docker=getattr(args, "keep_docker", False),
+        drain=DrainOptions(
+            grace_period_seconds=None if args.grace_period < 0 else args.grace_period,
+            timeout_seconds=args.timeout,
+            force=args.force,
+            delete_empty_dir_data=args.delete_emptydir_data,
+            pod_selector=args.pod_selector,
+        ),
+        verify=VerifyOptions(canary_image=args.canary_image or ""),
+    )
+
+
+def call_migrate(settings: Settings, args: argparse.Namespace) -> int:
+    parts = wiring.parts(settings)
+    found = _runs(parts, settings, args.node)
+    open_run = next((run for run in found if not runs.finished(run)), None)
+    uid = open_run.uid if open_run else str(uuid.uuid4())
+    if open_run:
+        print(f"Taking up the unfinished run {uid} on {args.node}.")
+    return _carry(parts, uid, options(args), go_back="")
+
+
+def call_rollback(settings: Settings, args: argparse.Namespace) -> int:
+    if args.host:
+        return _without_cluster(settings, args)
+    parts = wiring.parts(settings)
+    newest = _newest(_runs(parts, settings, args.node), args.node)
+    return _carry(parts, newest.uid, options(args), go_back="RollbackRequested")
+
+
+def _runs(parts: wiring.Parts, settings: Settings, node: str) -> tuple[NodeRun, ...]:
+    machine = wiring.machines(settings).open(parts.cluster.node(node), "")
+    try:
+        return machine.facts().runs
+    finally:
+        machine.close()
+
+
+def _newest(found: tuple[NodeRun, ...], node: str) -> NodeRun:
+    begun = [run for run in found if runs.started_at(run)]
+    if not begun:
+        raise SystemExit(f"unshim: node {node} holds no run of unshim; there is nothing to undo.")
+    return max(begun, key=runs.started_at)
+
+
+def _carry(parts: wiring.Parts, uid: str, wanted: Options, *, go_back: str) -> int:
+    """Tick until the run has ended, printing what changes."""
+    printer = printing.Printer(sys.stdout)
+    session = Session(
+        run=uid, options=wanted, holder=wiring.holder(), publish=printer.show, go_back=go_back
+    )
+    progress: Progress = parts.engine.tick(session)
+    while not progress.finished:
+        parts.clock.sleep(progress.delay)
+        progress = parts.engine.tick(session)
+    printer.finish(progress)
+    wanted_back = bool(go_back) and progress.phase == "RolledBack"
+    return exits.FINE if wanted_back else exits.of_result(progress.result, progress.reason)
+
+
+def _without_cluster(settings: Settings, args: argparse.Namespace) -> int:
+    """Roll back over SSH alone: for the day when there is no API server to ask."""
+    shell = wiring.connector(settings).connect(args.host, node=args.node)
+    try:
+        newest = _newest(RemoteMachine(shell, args.node, "").facts().runs, args.node)
+        machine = RemoteMachine(shell, args.node, newest.uid)
+        state = machine.show()
+        if state.verdict == "confirmed":
+            state = machine.reopen(2**31 - 1, "RollbackRequested")
+        state = machine.roll_back("RollbackRequested")
+        while not state.journal.ended and not state.journal.stuck:
+            state = machine.wait(WAIT_SECONDS)
+    finally:
+        shell.close()
+    printing.journal(sys.stdout, state)
+    if state.journal.stuck:
+        return exits.NEEDS_HUMAN
+    print(
+        f"{args.node} is back on its old configuration. When the API server answers again, run "
+        f"`unshim rollback {args.node}` to prove it and to release unshim's cordon."
+    )
+    return exits.FINE

@@ -1,0 +1,176 @@
+"""The only place that knows both sides: builds adapters from settings and hands them to the engine."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from unshim import cluster, node, playbooks, ssh
+from unshim.clock import SystemClock
+from unshim.core import resource, status
+from unshim.core.decide import Result
+from unshim.core.status import Progress
+from unshim.engine.engine import Engine
+from unshim.engine.session import Session
+from unshim.engine.tools import Tools
+from unshim.errors import InvalidSpec, Retryable
+from unshim.machine import RemoteMachines
+from unshim.ports import Clock, Connector, Migrations
+from unshim.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """Everything an edge may need."""
+
+    settings: Settings
+    cluster: cluster.KubernetesCluster
+    migrations: cluster.KubernetesMigrations
+    engine: Engine
+    clock: Clock
+
+
+def connector(settings: Settings) -> Connector:
+    """Reads the key and the known hosts anew, so that a rotated Secret is used at once."""
+    return ssh.SshConnector(
+        ssh.load_settings(
+            user=settings.ssh_user,
+            port=settings.ssh_port,
+            key_file=Path(settings.ssh_key_file),
+            cert_file=Path(settings.ssh_cert_file) if settings.ssh_cert_file else None,
+            known_hosts_file=Path(settings.ssh_known_hosts_file),
+            jump=settings.ssh_jump,
+        )
+    )
+
+
+def machines(settings: Settings) -> RemoteMachines:
+    return RemoteMachines(lambda: connector(settings), settings.address_types)
+
+
+def parts(settings: Settings) -> Parts:
+    """Connects to the API server; raises ClusterUnavailable with what to do."""
+    api = cluster.connect(settings.kubeconfig, settings.context)
+    world = cluster.KubernetesCluster(
+        api,
+        lease_namespace=settings.lease_namespace,
+        canary_namespace=settings.canary_namespace or settings.namespace,
+    )
+    clock = SystemClock()
+    tools = Tools(
+        cluster=world,
+        machines=machines(settings),
+        playbooks=lambda name: playbooks.load(name, settings.playbook_dir),
+        clock=clock,
+        runner=node.script(node.RUNNER),
+        canary_image=settings.canary_image,
+        own_node=settings.node_name,
+    )
+    return Parts(
+        settings=settings,
+        cluster=world,
+        migrations=cluster.KubernetesMigrations(api),
+        engine=Engine(tools),
+        clock=clock,
+    )
+
+
+def holder() -> str:
+    """This process's name in Leases."""
+    return f"{socket.gethostname()}-{os.getpid()}"
+
+
+class Operator:
+    """The runs of NodeMigration objects: sessions by uid, statuses written as they change."""
+
+    def __init__(self, engine: Engine, migrations: Migrations, clock: Clock, name: str) -> None:
+        self._engine, self._migrations, self._clock, self._holder = engine, migrations, clock, name
+        self._sessions: dict[str, Session] = {}
+        self._guard = threading.Lock()
+
+    def tick(self, body: Mapping[str, Any], *, deleting: bool) -> Progress:
+        """Move one object's run on. The caller sees to it that no two ticks of it overlap."""
+        try:
+            wanted = resource.parse(body)
+        except InvalidSpec as exc:
+            return self._invalid(body, exc)
+        session = self._session(wanted)
+        if (wanted.roll_back or deleting) and not session.go_back:
+            session.go_back = "Deleted" if deleting else "RollbackRequested"
+        progress = self._engine.tick(session)
+        if progress.finished:
+            self._forget(wanted.uid)
+        return progress
+
+    def _session(self, wanted: resource.Resource) -> Session:
+        with self._guard:
+            session = self._sessions.get(wanted.uid)
+            if session is None or session.options != wanted.options:
+                publish = _Publisher(self._migrations, self._clock, wanted)
+                session = Session(
+                    run=wanted.uid, options=wanted.options, holder=self._holder, publish=publish
+                )
+                self._sessions[wanted.uid] = session
+            return session
+
+    def _forget(self, uid: str) -> None:
+        with self._guard:
+            self._sessions.pop(uid, None)
+
+    def _invalid(self, body: Mapping[str, Any], exc: InvalidSpec) -> Progress:
+        metadata = body["metadata"]
+        progress = Progress(
+            run=metadata["uid"],
+            node=str((body.get("spec") or {}).get("node", "")),
+            phase=Result.REFUSED.value,
+            reason=exc.reason,
+            message=str(exc),
+            result=Result.REFUSED,
+        )
+        write(
+            self._migrations,
+            metadata["name"],
+            status.render(
+                progress,
+                body.get("status") or {},
+                int(metadata.get("generation", 1)),
+                self._clock.now(),
+            ),
+        )
+        return progress
+
+
+class _Publisher:
+    """Writes a run's status when it differs from what was written last."""
+
+    def __init__(self, migrations: Migrations, clock: Clock, wanted: resource.Resource) -> None:
+        self._migrations, self._clock, self._wanted = migrations, clock, wanted
+        self._written: dict[str, Any] = dict(wanted.status)
+
+    def __call__(self, progress: Progress) -> None:
+        new = status.render(progress, self._written, self._wanted.generation, self._clock.now())
+        if status.differs(new, self._written) and write(self._migrations, self._wanted.name, new):
+            self._written = new
+
+
+def write(migrations: Migrations, name: str, new: Mapping[str, Any]) -> bool:
+    """Write a status; a status that cannot be written now is written with the next change."""
+    try:
+        migrations.patch_status(name, new)
+    except Retryable as exc:
+        log.info("status of %s not written: %s", name, exc)
+        return False
+    return True
+
+
+def operator(settings: Settings) -> Operator:
+    made = parts(settings)
+    return Operator(made.engine, made.migrations, made.clock, holder())
