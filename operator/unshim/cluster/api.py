@@ -52,7 +52,7 @@ class Reply:
         return said if len(said) <= 300 else said[:299] + "…"
 
 
-class _Passing(Exception):
+class _PassingError(Exception):
     """A reply worth asking again for."""
 
     def __init__(self, reply: Reply) -> None:
@@ -81,7 +81,9 @@ class Api:
         """A merge patch, repeated on passing errors; 404, 409 and 422 are returned."""
         return self._patiently("PATCH", path, body=body)
 
-    def post(self, path: str, body: Mapping[str, Any], *, read_seconds: float = READ_SECONDS) -> Reply:
+    def post(
+        self, path: str, body: Mapping[str, Any], *, read_seconds: float = READ_SECONDS
+    ) -> Reply:
         """Sent once. Every answer is returned; raises ClusterUnavailable when there is none."""
         return self._send("POST", path, {}, body, read_seconds)
 
@@ -94,23 +96,20 @@ class Api:
         return self._send("DELETE", path, {}, body, READ_SECONDS)
 
     def items(self, path: str, **query: str | int) -> Iterator[Mapping[str, Any]]:
-        """Every object of a list, page by page. Starts over once when the server forgot a page."""
-        for page in self._pages(path, query):
-            yield from page.get("items") or ()
-
-    def _pages(self, path: str, query: Mapping[str, str | int]) -> list[Mapping[str, Any]]:
-        pages: list[Mapping[str, Any]] = []
+        """Every object of a list, read page by page."""
         token = ""
         while True:
-            reply = self.get(path, **{**query, "limit": PAGE, **({"continue": token} if token else {})})
-            if reply.status == 410 and token:  # the page token expired while we were reading
-                pages, token = [], ""
-                continue
-            expect(reply, f"list {path}")
-            pages.append(reply.body)
+            page: dict[str, str | int] = {"limit": PAGE, **({"continue": token} if token else {})}
+            # An expired page token (410) ends in ClusterUnavailable: the next tick lists anew.
+            reply = expect(self.get(path, **{**query, **page}), f"list {path}")
+            yield from reply.body.get("items") or ()
             token = str((reply.body.get("metadata") or {}).get("continue") or "")
             if not token:
-                return pages
+                return
+
+    def count(self, what: str) -> None:
+        with self._guard:
+            self.stats[what] += 1
 
     def headers(self) -> dict[str, str]:
         """Credentials for one request; the token of a mounted ServiceAccount is read anew."""
@@ -128,13 +127,13 @@ class Api:
         again = tenacity.Retrying(
             stop=tenacity.stop_after_attempt(self._attempts),
             wait=self._wait,
-            retry=tenacity.retry_if_exception_type((_Passing, ClusterUnavailable)),
+            retry=tenacity.retry_if_exception_type((_PassingError, ClusterUnavailable)),
             sleep=time.sleep,
             reraise=True,
         )
         try:
             return again(self._once, method, path, query or {}, body)
-        except _Passing as exc:
+        except _PassingError as exc:
             raise _unavailable(self._host, method, path, exc.reply) from None
 
     def _once(
@@ -142,7 +141,7 @@ class Api:
     ) -> Reply:
         reply = self._send(method, path, query, body, READ_SECONDS)
         if reply.status in PASSING or reply.status == 401:
-            raise _Passing(reply)
+            raise _PassingError(reply)
         if reply.status == 403:
             raise _forbidden(self._host, method, path, reply)
         return reply
@@ -150,7 +149,7 @@ class Api:
     def _wait(self, state: tenacity.RetryCallState) -> float:
         grown = self._pause * 2.0 ** (state.attempt_number - 1)
         failure = state.outcome.exception() if state.outcome else None
-        asked = failure.reply.retry_after if isinstance(failure, _Passing) else 0.0
+        asked = failure.reply.retry_after if isinstance(failure, _PassingError) else 0.0
         return min(max(grown, asked), LONGEST_PAUSE)
 
     def _send(
@@ -161,8 +160,7 @@ class Api:
         body: Mapping[str, Any] | None,
         read_seconds: float,
     ) -> Reply:
-        with self._guard:
-            self.stats[f"{method} {_resource(path)}"] += 1
+        self.count(f"{method} {_resource(path)}")
         url = self._host + path + ("?" + urlencode(query) if query else "")
         headers = {"accept": "application/json", "user-agent": "unshim", **self.headers()}
         if body is not None:
@@ -203,14 +201,15 @@ def connect(kubeconfig: str = "", context: str = "") -> Api:
 
 
 def _client(kubeconfig: str, context: str) -> Any:
+    sources: Any = kubernetes.config  # untyped functions in a typed package
     if not kubeconfig and not context:
         configuration = kubernetes.client.Configuration()
         try:
-            kubernetes.config.load_incluster_config(client_configuration=configuration)
+            sources.load_incluster_config(client_configuration=configuration)
             return kubernetes.client.ApiClient(configuration)
         except ConfigException:
             pass  # not in a pod: the kubeconfig of the person who runs us
-    return kubernetes.config.new_client_from_config(
+    return sources.new_client_from_config(
         config_file=kubeconfig or None, context=context or None, persist_config=False
     )
 

@@ -12,6 +12,9 @@ from unshim.core.journal import Journal
 STAMP_ANNOTATION = "unshim.dev/cordoned"
 CRI_SOCKET_ANNOTATION = "kubeadm.alpha.kubernetes.io/cri-socket"
 
+#: Label of our canary pods; its value is the uid of the run.
+CANARY_LABEL = "unshim.dev/canary"
+
 #: A pod, PodDisruptionBudget, … as plain API JSON (camelCase keys).
 Manifest = Mapping[str, Any]
 
@@ -40,6 +43,7 @@ class Node:
     labels: Mapping[str, str] = field(default_factory=dict)
     addresses: Mapping[str, str] = field(default_factory=dict)  # "InternalIP" -> address
     allocatable: Mapping[str, str] = field(default_factory=dict)
+    taints: tuple[str, ...] = ()  # "key=value:Effect"
     not_ready_reason: str = ""  # message of the Ready condition when it is not True
 
     @property

@@ -1,0 +1,240 @@
+"""The canary: a pod pinned to the node that shows that pods work there. One short step per call.
+
+What it has shown so far is read from the pod itself (status, log, exec), so a restarted operator
+goes on where it was. Only the last fact, that it went away when deleted, is remembered here: when
+that memory is lost, the canary runs once more.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from unshim.cluster import execs, pods
+from unshim.cluster.api import Api, expect, segment
+from unshim.core.objects import CANARY_LABEL, CanaryResult
+from unshim.errors import ClusterUnavailable, Forbidden
+
+CHECKS = ("pulled", "ran", "logged", "network", "exec", "terminated")
+WORD = "unshim-canary"
+
+# Any image with a POSIX shell and one of nc, wget or python3 will do. The API server answers plain
+# HTTP on its TLS port with an HTTP error: proof of a round trip, without credentials.
+SCRIPT = r"""
+trap 'exit 0' TERM INT
+ask() {
+  if command -v nc >/dev/null 2>&1; then printf 'GET / HTTP/1.0\r\n\r\n' | nc -w 3 "$1" "$2" 2>&1
+  elif command -v wget >/dev/null 2>&1; then wget -q -T 3 -O - "http://$1:$2/" 2>&1
+  else python3 -c 'import socket, sys
+s = socket.create_connection(sys.argv[1:], 3)
+s.sendall(b"GET / HTTP/1.0\r\n\r\n")
+sys.stdout.write(s.recv(99).decode("latin-1"))' "$1" "$2" 2>&1
+  fi
+}
+echo unshim-canary started
+while read -r line; do echo "cgroup=$line"; done </proc/self/cgroup
+until answer=$(ask "$KUBERNETES_SERVICE_HOST" "$KUBERNETES_SERVICE_PORT"); case $answer in
+  *HTTP/1*|*400*) true ;; *) false ;; esac
+do echo "network=failed $answer"; sleep 1 & wait $!; done
+echo network=ok
+while :; do sleep 60 & wait $!; done
+"""
+
+
+class Canaries:
+    """Canary pods, one per run, in one namespace."""
+
+    def __init__(self, api: Api, namespace: str) -> None:
+        self._api, self._namespace = api, namespace
+        self._guard = threading.Lock()
+        self._deleted: dict[str, CanaryResult] = {}  # run -> all it had shown before it was deleted
+
+    def step(self, node: str, run: str, image: str) -> CanaryResult:
+        """Create the pod, look at it, delete it, or see that it is gone: whichever is next."""
+        reply = self._api.get(self._path(run))
+        shown = self._remembered(run)
+        if reply.status == 404:
+            return self._gone(shown) if shown else self._create(node, run, image)
+        pod = expect(reply, f"read canary pod {self._namespace}/{name(run)}").body
+        if pod["metadata"].get("deletionTimestamp"):
+            return _waiting("the canary pod is terminating", shown)
+        if shown or _rejected(pod):
+            return self._delete(pod, shown, _why(pod))
+        return self._look(pod, run)
+
+    def remove(self, run: str) -> None:
+        """Leave nothing of the run's canary behind."""
+        with self._guard:
+            self._deleted.pop(run, None)
+        reply = self._api.get(self._path(run))
+        if reply.status != 404:
+            pods.delete_canary(self._api, expect(reply, "read the canary pod").body)
+
+    def _remembered(self, run: str) -> CanaryResult | None:
+        with self._guard:
+            return self._deleted.get(run)
+
+    def _gone(self, shown: CanaryResult) -> CanaryResult:
+        checks = {**shown.checks, "terminated": True}
+        return CanaryResult(done=True, checks=checks, message="all good", cgroup=shown.cgroup)
+
+    def _create(self, node: str, run: str, image: str) -> CanaryResult:
+        path = f"/api/v1/namespaces/{segment(self._namespace)}/pods"
+        reply = self._api.post(path, manifest(node, run, image, self._namespace))
+        if reply.status != 409:  # 409: another thread of ours made it
+            expect(reply, f"create canary pod {self._namespace}/{name(run)}")
+        return _waiting("the canary pod was created")
+
+    def _look(self, pod: Mapping[str, Any], run: str) -> CanaryResult:
+        """Everything a running canary can show; once it has shown it all, it is deleted."""
+        running = bool(_container(pod).get("state", {}).get("running"))
+        checks = dict.fromkeys(CHECKS, False)
+        checks["pulled"] = bool(_container(pod).get("imageID"))
+        checks["ran"] = running
+        if not running:
+            return CanaryResult(done=False, checks=checks, message=_why(pod))
+        log = self._log(run)
+        checks["logged"] = WORD in log
+        checks["network"] = "network=ok" in log and bool((pod.get("status") or {}).get("podIP"))
+        result = CanaryResult(done=False, checks=checks, message=_last(log), cgroup=_cgroup(log))
+        if not checks["network"]:
+            return result
+        return self._exec(pod, run, result)
+
+    def _exec(self, pod: Mapping[str, Any], run: str, result: CanaryResult) -> CanaryResult:
+        command = ["sh", "-c", f"echo {WORD}"]
+        try:
+            checked = execs.run(self._api, self._namespace, name(run), command).strip() == WORD
+        except Forbidden:
+            raise
+        except ClusterUnavailable as exc:
+            return CanaryResult(
+                done=False, checks=result.checks, message=str(exc), cgroup=result.cgroup
+            )
+        checks = {**result.checks, "exec": checked}
+        shown = CanaryResult(done=False, checks=checks, cgroup=result.cgroup)
+        if not checked:
+            return shown
+        with self._guard:
+            self._deleted[run] = shown
+        return self._delete(pod, shown, "the canary pod is terminating")
+
+    def _delete(
+        self, pod: Mapping[str, Any], shown: CanaryResult | None, message: str
+    ) -> CanaryResult:
+        pods.delete_canary(self._api, pod)
+        return _waiting(message, shown)
+
+    def _log(self, run: str) -> str:
+        """Empty while the kubelet cannot serve it: that is what the check is about."""
+        try:
+            reply = self._api.get(f"{self._path(run)}/log", tailLines=60, limitBytes=16384)
+        except Forbidden:
+            raise
+        except ClusterUnavailable:
+            return ""
+        return reply.text if reply.ok else ""
+
+    def _path(self, run: str) -> str:
+        return f"/api/v1/namespaces/{segment(self._namespace)}/pods/{name(run)}"
+
+
+def name(run: str) -> str:
+    return f"{WORD}-{run}"[:63].rstrip("-.")
+
+
+def manifest(node: str, run: str, image: str, namespace: str) -> dict[str, Any]:
+    """A pod that Pod Security's `restricted` admits, and that no taint or cordon keeps away."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": name(run),
+            "namespace": namespace,
+            "labels": {CANARY_LABEL: run, "app.kubernetes.io/managed-by": "unshim"},
+            "annotations": {
+                "unshim.dev/why": f"shows that pods work on node {node}; gone in seconds",
+                "cluster-autoscaler.kubernetes.io/safe-to-evict": "true",
+            },
+        },
+        "spec": {
+            "nodeName": node,
+            "tolerations": [{"operator": "Exists"}],
+            "restartPolicy": "Always",
+            "terminationGracePeriodSeconds": 1,
+            "automountServiceAccountToken": False,
+            "enableServiceLinks": False,
+            "securityContext": {
+                "runAsNonRoot": True,
+                "runAsUser": 65534,
+                "runAsGroup": 65534,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "containers": [_container_spec(image)],
+        },
+    }
+
+
+def _container_spec(image: str) -> dict[str, Any]:
+    return {
+        "name": "canary",
+        "image": image,
+        "imagePullPolicy": "Always" if has_registry(image) else "IfNotPresent",
+        "command": ["sh", "-c", SCRIPT],
+        "resources": {
+            "requests": {"cpu": "5m", "memory": "16Mi"},
+            "limits": {"memory": "64Mi"},
+        },
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+    }
+
+
+def has_registry(image: str) -> bool:
+    """Whether the image names a registry host, by Docker's own rule for the first part."""
+    host, slash, _ = image.partition("/")
+    return bool(slash) and ("." in host or ":" in host or host == "localhost")
+
+
+def _container(pod: Mapping[str, Any]) -> Mapping[str, Any]:
+    statuses = (pod.get("status") or {}).get("containerStatuses") or ()
+    return statuses[0] if statuses else {}
+
+
+def _rejected(pod: Mapping[str, Any]) -> bool:
+    """The kubelet turned the pod away or evicted it: only a new one can run."""
+    return (pod.get("status") or {}).get("phase") in ("Failed", "Succeeded")
+
+
+def _why(pod: Mapping[str, Any]) -> str:
+    """Why the canary is not running, in the kubelet's own words."""
+    status = pod.get("status") or {}
+    state = _container(pod).get("state") or {}
+    for said in (state.get("waiting"), state.get("terminated"), status):
+        if said and (said.get("reason") or said.get("message")):
+            words = (str(said.get("reason") or ""), str(said.get("message") or "")[:200])
+            return f"canary pod: {': '.join(word for word in words if word)}"
+    return f"canary pod: {status.get('phase') or 'not yet seen by the kubelet'}"
+
+
+def _last(log: str) -> str:
+    lines = [line for line in log.splitlines() if line.startswith("network=failed")]
+    return f"canary pod: {lines[-1][:200]}" if lines else "canary pod: running"
+
+
+def _cgroup(log: str) -> str:
+    found = [
+        line.removeprefix("cgroup=") for line in log.splitlines() if line.startswith("cgroup=")
+    ]
+    return "\n".join(dict.fromkeys(found))
+
+
+def _waiting(message: str, shown: CanaryResult | None = None) -> CanaryResult:
+    checks = shown.checks if shown else dict.fromkeys(CHECKS, False)
+    return CanaryResult(
+        done=False, checks=checks, message=message, cgroup=shown.cgroup if shown else ""
+    )
