@@ -287,7 +287,9 @@ class FakeMachine:
         containerd = self.node.runtime.startswith("containerd")
         return proof_of("containerd" if containerd else "docker")
 
-    def checks(self, steps: Sequence[ScriptStep], variables: Mapping[str, str]) -> Mapping[str, int]:
+    def checks(
+        self, steps: Sequence[ScriptStep], variables: Mapping[str, str]
+    ) -> Mapping[str, int]:
         return {step.name: 1 for step in steps}
 
     def close(self) -> None:
@@ -344,9 +346,7 @@ class FakeCluster:
     machine: FakeNode
     unschedulable: bool = False
     stamp: Stamp | None = None
-    annotations: dict[str, str] = field(
-        default_factory=lambda: {CRI_SOCKET_ANNOTATION: DOCKERSHIM}
-    )
+    annotations: dict[str, str] = field(default_factory=lambda: {CRI_SOCKET_ANNOTATION: DOCKERSHIM})
     evicted: bool = False
     lease_holder: str = ""
     transitions: int = 0

@@ -65,7 +65,9 @@ class RemoteMachine:
         self._check("proof", done, (0,))
         return proof.parse_facts(done.out)
 
-    def checks(self, steps: Sequence[ScriptStep], variables: Mapping[str, str]) -> Mapping[str, int]:
+    def checks(
+        self, steps: Sequence[ScriptStep], variables: Mapping[str, str]
+    ) -> Mapping[str, int]:
         done = self._shell.run(bundle.checks_script(steps, variables), timeout=QUICK_SECONDS * 2)
         self._check("checks", done, (0,))
         return bundle.parse_checks(done.out)
@@ -104,7 +106,9 @@ class RemoteMachines:
         unreachable: NodeUnreachable | None = None
         for host in hosts:
             try:
-                return RemoteMachine(self._connector().connect(host, node=node.name), node.name, run)
+                return RemoteMachine(
+                    self._connector().connect(host, node=node.name), node.name, run
+                )
             except NodeUnreachable as exc:
                 unreachable = exc
         raise unreachable or NodeUnreachable(

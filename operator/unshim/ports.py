@@ -138,7 +138,9 @@ class Machine(Protocol):
     def proof(self) -> Mapping[str, str]:
         """The node's own side of the proof, by name (see node/proof.sh)."""
 
-    def checks(self, steps: Sequence[ScriptStep], variables: Mapping[str, str]) -> Mapping[str, int]:
+    def checks(
+        self, steps: Sequence[ScriptStep], variables: Mapping[str, str]
+    ) -> Mapping[str, int]:
         """Exit code of each step's check, by step name; changes nothing."""
 
     def close(self) -> None: ...

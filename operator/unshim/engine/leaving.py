@@ -48,9 +48,7 @@ def closing(session: Session, view: View, decision: Decision) -> str:
     node, detail = view.node.name, session.detail or decision.message
     match decision.result:
         case Result.SUCCEEDED:
-            cordon = (
-                " It stays cordoned, as it was found." if view.node.unschedulable else ""
-            )
+            cordon = " It stays cordoned, as it was found." if view.node.unschedulable else ""
             return (
                 f"node {node} runs on {view.node.runtime}.{cordon} Docker is stopped, not removed."
                 if not session.options.keep_docker

@@ -42,9 +42,7 @@ def hold_lease(tools: Tools, session: Session) -> None:
     now = tools.clock.now()
     if session.lease_until is not None and now < session.lease_until:
         return
-    session.token = tools.cluster.acquire_lease(
-        session.options.node, session.holder, LEASE_SECONDS
-    )
+    session.token = tools.cluster.acquire_lease(session.options.node, session.holder, LEASE_SECONDS)
     session.lease_until = now + timedelta(seconds=LEASE_SECONDS / 3)
 
 
