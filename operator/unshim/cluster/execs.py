@@ -42,7 +42,7 @@ def _open(api: Api, namespace: str, pod: str, command: list[str]) -> Any:
     query = [("command", word) for word in command] + [("stdout", "true"), ("stderr", "true")]
     path = f"/api/v1/namespaces/{segment(namespace)}/pods/{segment(pod)}/exec"
     host = str(api.configuration.host).rstrip("/")
-    socket = websocket.WebSocket(sslopt=_tls(api.configuration))
+    socket: Any = websocket.WebSocket(sslopt=_tls(api.configuration))
     socket.connect(
         host.replace("http", "ws", 1) + path + "?" + urlencode(query),
         timeout=SECONDS,

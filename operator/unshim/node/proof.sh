@@ -1,0 +1,61 @@
+# The node's own side of the proof: prints key=value lines and changes nothing.
+# POSIX sh, coreutils, grep, sed, awk and systemctl; ctr and docker are asked only when they run.
+
+# One property of a unit; `--value` is newer than some systemd we meet.
+show() { systemctl show "$1" -p "$2" 2>/dev/null | sed 's/^[^=]*=//'; }
+active() { if systemctl is-active --quiet "$1" 2>/dev/null; then echo yes; else echo no; fi; }
+say() { printf '%s=%s\n' "$1" "$(printf '%s' "$2" | tr '\n' ' ')"; }
+epoch() { [ -n "$1" ] && date -d "$1" +%s 2>/dev/null; }
+
+say now "$(date +%s)"
+
+pid=$(show kubelet MainPID)
+say kubelet_active "$(active kubelet)"
+say kubelet_pid "$pid"
+say kubelet_restarts "$(show kubelet NRestarts)"
+say kubelet_started "$(epoch "$(show kubelet ActiveEnterTimestamp)")"
+if [ -r "/proc/${pid:-0}/cmdline" ] && [ "${pid:-0}" -gt 0 ]; then
+  say kubelet_cmdline "$(tr '\0' ' ' <"/proc/$pid/cmdline")"
+  config=$(tr '\0' '\n' <"/proc/$pid/cmdline" |
+    awk '/^--config=/ { sub(/^--config=/, ""); found = $0 } last == "--config" { found = $0 }
+         { last = $0 } END { print found }')
+  if [ -r "$config" ]; then
+    say kubelet_config_endpoint "$(sed -n \
+      's/^[[:space:]]*"\{0,1\}containerRuntimeEndpoint"\{0,1\}:[[:space:]]*"\{0,1\}\([^",[:space:]]*\).*/\1/p' \
+      "$config" | tail -n 1)"
+  fi
+fi
+
+say containerd_active "$(active containerd)"
+say containerd_restarts "$(show containerd NRestarts)"
+say docker_active "$(active docker)"
+say docker_socket_active "$(active docker.socket)"
+
+# A kubelet started with wrong flags takes over containerd's socket file: then two processes listen
+# at the same path, and whoever connects does not reach containerd.
+socket=/run/containerd/containerd.sock
+say socket_listeners "$(awk -v path="$socket" '$4 == "00010000" && $8 == path' /proc/net/unix |
+  wc -l | tr -d ' ')"
+if timeout 5 ctr --address "$socket" version 2>/dev/null | grep -q '^Server:'; then
+  say socket_server containerd
+  say ctr_tasks "$(timeout 5 ctr --address "$socket" -n k8s.io tasks ls -q 2>/dev/null | wc -l | tr -d ' ')"
+else
+  say socket_server none
+fi
+
+# `docker ps` would wake Docker through its socket, so it is asked only when it runs anyway.
+if [ "$(active docker)" = yes ]; then
+  say docker_kubernetes "$(timeout 10 docker ps -q --filter label=io.kubernetes.docker.type 2>/dev/null |
+    wc -l | tr -d ' ')"
+fi
+say moby_shims "$(cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\0' '\n' |
+  awk 'last == "-namespace" && $0 == "moby" { n++ } { last = $0 } END { print n + 0 }')"
+
+# Where the pods' processes really are: a driver mismatch shows in the shape of these paths.
+cat /proc/[0-9]*/cgroup 2>/dev/null | grep -e kubepods -e ':cri-containerd:' | awk -F: '
+  { path = $3; for (i = 4; i <= NF; i++) path = path ":" $i }
+  path ~ /:(cri-containerd|docker):/ { mismatch++; next }
+  path ~ /kubepods[^\/]*\.slice\// { systemd++; next }
+  path ~ /\/kubepods\// { cgroupfs++ }
+  END { printf "cgroup_systemd=%d\ncgroup_cgroupfs=%d\ncgroup_mismatch=%d\n", systemd, cgroupfs, mismatch }'
+exit 0
