@@ -1,0 +1,150 @@
+"""The judgement on a host key. It accepts, or raises HostKeyRejected: there is no third way.
+
+A host has up to two names, its address and its Node's name. One that known_hosts knows must vouch
+for the key; a name that known_hosts knows with another key of the same type is a contradiction, and
+refuses it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from unshim.errors import HostKeyRejected
+from unshim.ssh import host_certificates, known_hosts
+from unshim.ssh.known_hosts import AUTHORITY, REVOKED, Line
+
+CERTIFICATE_SUFFIX = "-cert-v01@openssh.com"
+
+# Best first. ssh-rsa (SHA-1) and ssh-dss are not here, so they are never negotiated.
+ALGORITHMS = (
+    "ssh-ed25519",
+    "ecdsa-sha2-nistp256",
+    "ecdsa-sha2-nistp384",
+    "ecdsa-sha2-nistp521",
+    "rsa-sha2-512",
+    "rsa-sha2-256",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """What the host showed: its key, and the certificate around it if there was one."""
+
+    key_type: str
+    blob: bytes
+    certificate: bytes = b""
+
+    def __str__(self) -> str:
+        return f"{self.key_type} {known_hosts.fingerprint(self.blob)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peer:
+    """A host as we look it up. `label` is how messages call it."""
+
+    host: str
+    port: int
+    label: str
+    alias: str = ""  # the Node's name
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(name for name in (self.host, self.alias) if name))
+
+    def __str__(self) -> str:
+        return f"{self.label} ({self.host} port {self.port})"
+
+
+def algorithms(lines: Sequence[Line], peer: Peer) -> tuple[str, ...]:
+    """Host key algorithms to ask for: those that known_hosts can vouch for come first.
+
+    The others follow, so that an unknown key can at least be named in the refusal.
+    """
+    found = _about(lines, peer)
+    known = {line.key_type for line in found if not line.marker}
+    plain = [a for a in ALGORITHMS if _type_of(a) in known]
+    rest = [a for a in ALGORITHMS if a not in plain]
+    if any(line.marker == AUTHORITY for line in found):
+        return (*(a + CERTIFICATE_SUFFIX for a in ALGORITHMS), *plain, *rest)
+    return (*plain, *rest)
+
+
+def check(lines: Sequence[Line], peer: Peer, offer: Offer, now: float) -> None:
+    """Returns only when known_hosts vouches for the key. Raises HostKeyRejected."""
+    _check_not_revoked(_about(lines, peer), peer, offer)
+    objection = _certificate_objection(lines, peer, offer, now) if offer.certificate else "none"
+    if not objection:
+        return
+    _check_no_contradiction(lines, peer, offer)
+    if any(_vouches(line, offer) for line in _about(lines, peer)):
+        return
+    raise _unknown(lines, peer, offer, objection if offer.certificate else "")
+
+
+def _certificate_objection(lines: Sequence[Line], peer: Peer, offer: Offer, now: float) -> str:
+    trusted = {line.blob for line in _about(lines, peer) if line.marker == AUTHORITY}
+    return host_certificates.objection(
+        offer.certificate, names=peer.names, authorities=trusted, now=now
+    )
+
+
+def _check_not_revoked(found: Sequence[Line], peer: Peer, offer: Offer) -> None:
+    shown = {offer.blob}
+    if offer.certificate:
+        shown.add(host_certificates.signer(offer.certificate))
+    for line in found:
+        if line.marker == REVOKED and line.blob in shown:
+            raise HostKeyRejected(
+                f"{peer} offered the host key {offer}, which line {line.number} of known_hosts "
+                "revokes. Nothing was changed. Somebody may hold a stolen key: find out whose "
+                "machine answers there before you go on."
+            )
+
+
+def _check_no_contradiction(lines: Sequence[Line], peer: Peer, offer: Offer) -> None:
+    for name in peer.names:
+        mine = [
+            line
+            for line in known_hosts.about(lines, name, peer.port)
+            if not line.marker and line.key_type == offer.key_type
+        ]
+        if mine and not any(_vouches(line, offer) for line in mine):
+            raise HostKeyRejected(
+                f"The host key of {peer} has changed: it offered {offer}, and known_hosts "
+                f"({known_hosts.numbers(mine)}) has {known_hosts.fingerprint(mine[0].blob)} for "
+                f"{name}. Nothing was changed. Either the machine was installed anew, or another "
+                "machine answers in its place. Look at the fingerprint on the node's console "
+                "(ssh-keygen -lf /etc/ssh/ssh_host_*_key.pub); only if it is the one offered, "
+                f"replace {known_hosts.numbers(mine)}."
+            )
+
+
+def _unknown(lines: Sequence[Line], peer: Peer, offer: Offer, objection: str) -> HostKeyRejected:
+    others = [line for line in _about(lines, peer) if not line.marker]
+    if others:
+        types = ", ".join(sorted({line.key_type for line in others}))
+        has = f"has only keys of other types for it ({types}, {known_hosts.numbers(others)})"
+    else:
+        has = "does not know it"
+    certificate = f" Its certificate does not help: {objection}." if objection else ""
+    line = known_hosts.render(peer.host, peer.port, offer.key_type, offer.blob)
+    return HostKeyRejected(
+        f"{peer} offered the host key {offer}, and known_hosts {has}.{certificate} Nothing was "
+        "changed. Compare the fingerprint with the one on the node's console (ssh-keygen -lf "
+        f"/etc/ssh/ssh_host_*_key.pub); only if they are equal, add to known_hosts: {line}"
+    )
+
+
+def _about(lines: Sequence[Line], peer: Peer) -> tuple[Line, ...]:
+    found = (line for name in peer.names for line in known_hosts.about(lines, name, peer.port))
+    return tuple({line.number: line for line in found}.values())
+
+
+def _vouches(line: Line, offer: Offer) -> bool:
+    return not line.marker and line.key_type == offer.key_type and line.blob == offer.blob
+
+
+def _type_of(algorithm: str) -> str:
+    """The key type as known_hosts writes it: one RSA key serves both SHA-2 algorithms."""
+    return "ssh-rsa" if algorithm.startswith("rsa-") else algorithm
