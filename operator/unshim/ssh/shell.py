@@ -11,8 +11,9 @@ from __future__ import annotations
 import contextlib
 import math
 import select
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import paramiko
 
@@ -53,19 +54,20 @@ class SshShell:
     def run(self, script: str, *, timeout: float) -> Completed:
         """See ports.NodeShell.run. Exit code 124 or 137: the node's own deadline ended it."""
         seconds = max(1, math.ceil(timeout))
-        deadline = time.monotonic() + seconds + KILL_SECONDS + MARGIN_SECONDS
-        try:
-            with contextlib.closing(self._exec(seconds)) as channel:
-                call = _Call(channel, wrap(script))
-                call.converse(deadline)
-        except _TooLateError:
+        with _Watchdog(seconds + KILL_SECONDS + MARGIN_SECONDS, self.close) as watchdog:
+            try:
+                with contextlib.closing(self._exec(seconds)) as channel:
+                    call = _Call(channel, wrap(script))
+                    call.converse()
+                why = "the connection was lost" if call.code < 0 else ""
+            except (paramiko.SSHException, OSError, EOFError) as exc:
+                why = str(exc).strip() or type(exc).__name__
+        if why:
             self.close()
-            raise NodeUnreachable(self._lost(f"no answer for {seconds} s", seconds)) from None
-        except (paramiko.SSHException, OSError, EOFError) as exc:
-            self.close()
-            raise NodeUnreachable(self._lost(str(exc) or type(exc).__name__, seconds)) from exc
+            why = f"no answer for {seconds} s" if watchdog.expired else why
+            raise NodeUnreachable(self._lost(why, seconds))
         self._stats.count(execs=1, sent=call.sent, received=call.received)
-        return self._completed(call, seconds)
+        return self._completed(call)
 
     def close(self) -> None:
         """Close the connection, and the jump host's. Safe to call twice."""
@@ -77,10 +79,7 @@ class SshShell:
         channel.exec_command(COMMAND % (KILL_SECONDS, seconds, KILL_SECONDS, seconds))
         return channel
 
-    def _completed(self, call: _Call, seconds: int) -> Completed:
-        if call.code < 0:
-            self.close()
-            raise NodeUnreachable(self._lost("the connection was lost", seconds))
+    def _completed(self, call: _Call) -> Completed:
         before, began, out = call.out.text().partition(f"{BEGAN}\n")
         err = call.err.text()
         if not began:
@@ -106,8 +105,25 @@ class SshShell:
         return f"{what}. It said: {said or 'nothing'}. Nothing was changed. {advice}."
 
 
-class _TooLateError(Exception):
-    """The deadline passed without an answer."""
+class _Watchdog:
+    """Calls `close` when time is up: several waits inside paramiko know no deadline."""
+
+    def __init__(self, seconds: float, close: Callable[[], None]) -> None:
+        self.expired = False
+        self._close = close
+        self._timer = threading.Timer(seconds, self._expire)
+        self._timer.daemon = True
+
+    def __enter__(self) -> _Watchdog:
+        self._timer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+
+    def _expire(self) -> None:
+        self.expired = True
+        self._close()
 
 
 class _Call:
@@ -120,21 +136,17 @@ class _Call:
         self.code = -1
         self.out, self.err = Bounded(*OUT_LIMITS), Bounded(*ERR_LIMITS)
 
-    def converse(self, deadline: float) -> None:
-        """Raises _TooLateError. `code` stays -1 when the connection broke."""
+    def converse(self) -> None:
+        """Until the script ends or the connection does; then `code` stays -1."""
         poll = select.poll()
         poll.register(self._channel.fileno(), select.POLLIN)
         while not self._ended():
-            left = deadline - time.monotonic()
-            if left <= 0:
-                raise _TooLateError
             if self._send() | self._receive():
                 self._moved = time.monotonic()
             else:
                 # Room for more input does not wake the poll: look again soon.
-                poll.poll(min(left, 0.02 if self._pending() else 0.5) * 1000)
-        if not self._channel.status_event.wait(max(0.0, deadline - time.monotonic())):
-            raise _TooLateError
+                poll.poll(20 if self._pending() else 500)
+        self._channel.status_event.wait()
         self.code = self._channel.exit_status
 
     def _pending(self) -> bool:
