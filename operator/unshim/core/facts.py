@@ -25,6 +25,7 @@ class Unit:
     requires: tuple[str, ...] = ()
     binds_to: tuple[str, ...] = ()
     wants: tuple[str, ...] = ()
+    required_by: tuple[str, ...] = ()  # units that stop when this one is stopped
 
     @property
     def exists(self) -> bool:
@@ -41,6 +42,7 @@ class Kubelet:
     config_path: str = ""  # value of --config, or empty
     config_text: str = ""
     cgroup_driver: str = ""  # effective: "cgroupfs" | "systemd", from a running pod where possible
+    cgroup_evidence: Mapping[str, str] = field(default_factory=dict)  # "pods" -> "systemd", …
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,4 +152,9 @@ class NodeFacts:
     sysctls: Mapping[str, str] = field(default_factory=dict)
     docker_users: tuple[str, ...] = ()  # cron files, units and scripts that call docker
     runs: tuple[NodeRun, ...] = ()
+    cri_dockerd_argv: tuple[str, ...] = ()  # the dockershim flags live here from kubelet 1.24 on
+    limits: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # "pod" -> limit -> value
+    tools: frozenset[str] = frozenset()  # commands on PATH, of those asked for
+    packages: Mapping[str, str] = field(default_factory=dict)  # runtimes, Kubernetes -> version
+    held: frozenset[str] = frozenset()  # packages that the package manager must not touch
     errors: Mapping[str, str] = field(default_factory=dict)  # section -> why it could not be read
