@@ -127,7 +127,7 @@ class Api:
         again = tenacity.Retrying(
             stop=tenacity.stop_after_attempt(self._attempts),
             wait=self._wait,
-            retry=tenacity.retry_if_exception_type((_PassingError, ClusterUnavailable)),
+            retry=tenacity.retry_if_exception(_passes),
             sleep=time.sleep,
             reraise=True,
         )
@@ -263,6 +263,11 @@ def _resource(path: str) -> str:
     if len(parts) > 2 and parts[0] == "namespaces":
         parts = parts[2:]
     return "/".join(parts[::2]) or "discovery"
+
+
+def _passes(exc: BaseException) -> bool:
+    passing = isinstance(exc, _PassingError | ClusterUnavailable)
+    return passing and not isinstance(exc, Forbidden)
 
 
 def _unavailable(host: str, method: str, path: str, reply: Reply) -> ClusterUnavailable:

@@ -25,17 +25,19 @@ SCRIPT = r"""
 trap 'exit 0' TERM INT
 ask() {
   if command -v nc >/dev/null 2>&1; then printf 'GET / HTTP/1.0\r\n\r\n' | nc -w 3 "$1" "$2" 2>&1
-  elif command -v wget >/dev/null 2>&1; then wget -q -T 3 -O - "http://$1:$2/" 2>&1
-  else python3 -c 'import socket, sys
+  elif command -v python3 >/dev/null 2>&1; then python3 -c 'import socket, sys
 s = socket.create_connection(sys.argv[1:], 3)
 s.sendall(b"GET / HTTP/1.0\r\n\r\n")
-sys.stdout.write(s.recv(99).decode("latin-1"))' "$1" "$2" 2>&1
+print(s.recv(99).decode("latin-1"))' "$1" "$2" 2>&1
+  else
+    wget -q -T 3 -O - "http://$1:$2/" 2>&1
+    [ $? -ne 8 ] || echo HTTP/1  # GNU wget: the server answered with an error
   fi
 }
 echo unshim-canary started
 while read -r line; do echo "cgroup=$line"; done </proc/self/cgroup
 until answer=$(ask "$KUBERNETES_SERVICE_HOST" "$KUBERNETES_SERVICE_PORT"); case $answer in
-  *HTTP/1*|*400*) true ;; *) false ;; esac
+  *HTTP/1*) true ;; *) false ;; esac
 do echo "network=failed $answer"; sleep 1 & wait $!; done
 echo network=ok
 while :; do sleep 60 & wait $!; done

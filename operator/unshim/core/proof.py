@@ -8,7 +8,7 @@ stays True on a kubelet that has taken over containerd's socket.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -46,19 +46,13 @@ class Baseline:
     endpoint: str = ""  # the kubelet's old --container-runtime-endpoint; empty: dockershim
 
     def as_json(self) -> dict[str, Any]:
-        return {
-            "cgroupDriver": self.cgroup_driver,
-            "allocatable": dict(self.allocatable),
-            "taints": list(self.taints),
-            "daemons": dict(self.daemons),
-            "endpoint": self.endpoint,
-        }
+        return asdict(self)
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> Baseline:
         """Missing parts are empty, and an empty part asks for nothing."""
         return cls(
-            cgroup_driver=str(raw.get("cgroupDriver", "")),
+            cgroup_driver=str(raw.get("cgroup_driver", "")),
             allocatable=dict(raw.get("allocatable") or {}),
             taints=tuple(raw.get("taints") or ()),
             daemons=dict(raw.get("daemons") or {}),
