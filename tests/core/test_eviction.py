@@ -45,7 +45,7 @@ EMPTY = DrainOptions(delete_empty_dir_data=True)
 STRICT = DrainOptions(ignore_daemon_sets=False)
 SELECT = DrainOptions(pod_selector="app=web")
 ORPHAN = frozenset({"shop/proxy"})
-LEAVING = {"deletionTimestamp": "2026-01-01T00:00:00Z"}
+LEAVING: dict[str, Any] = {"deletionTimestamp": "2026-01-01T00:00:00Z"}
 
 CASES = {
     "managed": (pod(), PLAIN, Verdict.EVICT, ""),

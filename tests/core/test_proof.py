@@ -67,8 +67,8 @@ def pod(name: str, container: str = "containerd://1", **changes: Any) -> dict[st
     }
 
 
-PROXY = {"ownerReferences": [{"kind": "DaemonSet", "name": "proxy", "controller": True}]}
-STATIC = {"annotations": {"kubernetes.io/config.mirror": "hash"}}
+PROXY: dict[str, Any] = {"ownerReferences": [{"kind": "DaemonSet", "name": "proxy", "controller": True}]}
+STATIC: dict[str, Any] = {"annotations": {"kubernetes.io/config.mirror": "hash"}}
 PODS = (pod("proxy-x", **PROXY), pod("etcd-worker-1", **STATIC))
 READING = Reading(node=NODE, pods=PODS, since=SWITCHED)
 
