@@ -119,10 +119,10 @@ def _cni(facts: NodeFacts) -> dict[str, Any]:
     values: dict[str, Any] = {
         "conf_dir": node_values.shim_flag(facts, "cni-conf-dir", "/etc/cni/net.d")
     }
+    if version(facts) >= (2, 1):  # which refuses both names at once
+        return values | {"bin_dirs": binaries}
     if len(binaries) == 1:
         return values | {"bin_dir": binaries[0]}
-    if version(facts) >= (2, 1):
-        return values | {"bin_dirs": binaries}
     raise UnsupportedNode(
         f"{facts.hostname}: --cni-bin-dir names {len(binaries)} folders ({', '.join(binaries)}); "
         "containerd before 2.1 reads one. Nothing was changed. Put all CNI plugins into one folder."

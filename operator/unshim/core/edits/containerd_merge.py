@@ -62,7 +62,7 @@ def _problems(found: Mapping[str, Any], containerd: tuple[int, int]) -> list[str
     problems = [f"{key} (unknown)" for key in sorted(set(found) - _COMMON)]
     if version > 3 or (version == 3 and containerd < (2, 0)):
         problems.append(f"version = {version}")
-    if found.get("imports"):
+    if found.get("imports") and containerd < (2, 2):
         # Before 2.2 an imported file that sets one CRI key replaces the whole CRI table.
         problems.append(f"imports = {found['imports']}")
     for name, table in found.get("plugins", {}).items():
@@ -153,6 +153,7 @@ class Document:
 
     def set_cni(self, values: Mapping[str, Any]) -> None:
         table = self._table(RUNTIME if self._split else CRI, "cni")
+        table.pop("bin_dir", None)
         table.pop("bin_dirs", None)
         table.update(values)
 

@@ -28,7 +28,12 @@ _SHIM_UNITS = ("cri-docker", "cri-dockerd")
 
 
 def shim_flags(facts: NodeFacts) -> Mapping[str, str]:
-    """cri-dockerd's flags as its unit writes them; from 1.24 on it holds what dockershim's were."""
+    """cri-dockerd's flags, which hold what dockershim's were from 1.24 on.
+
+    They are those it runs with; where it does not run, those that its unit writes.
+    """
+    if facts.cri_dockerd_argv:
+        return flags.effective(facts.cri_dockerd_argv)
     for name in _SHIM_UNITS:
         unit = kubelet_sources.unit(facts, name)
         if unit is None or not unit.fragment:
