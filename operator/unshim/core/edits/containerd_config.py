@@ -22,10 +22,7 @@ from unshim.core.steps import FileChange
 from unshim.errors import UnsupportedNode
 
 CERTS_D = "/etc/containerd/certs.d"
-_HEADER = (
-    "# Written by unshim when this node moved from Docker Engine to containerd.\n"
-    "# Version 2 is read by containerd 1.3 to 2.x.\n\n"
-)
+_HEADER = "# Written by unshim when this node moved from Docker Engine to containerd.\n\n"
 #: Version assumed where containerd is yet to be installed: the settings of 1.6 suit 1.7 and 2.x.
 _ASSUMED = (1, 6)
 _PORTS_KERNEL = (4, 11)  # enable_unprivileged_ports and _icmp need namespaced sysctls
@@ -67,6 +64,7 @@ def wanted(facts: NodeFacts, found: Mapping[str, Any]) -> dict[str, Any]:
     document.enable_cri()
     for name, value in _cri(facts, docker).items():
         document.set_cri(name, value)
+    document.enable_selinux(docker.selinux)
     document.set_default("snapshotter", docker.snapshotter)
     _runtimes(facts, docker, document)
     document.set_cni(_cni(facts))
@@ -77,7 +75,6 @@ def wanted(facts: NodeFacts, found: Mapping[str, Any]) -> dict[str, Any]:
 
 def _cri(facts: NodeFacts, docker: Translation) -> dict[str, Any]:
     values: dict[str, Any] = {"sandbox_image": node_values.pause_image(facts)}
-    values["enable_selinux"] = docker.selinux
     if version(facts) >= (1, 6):
         allowed = _unprivileged(facts)
         values["enable_unprivileged_ports"] = allowed
@@ -93,7 +90,8 @@ def _unprivileged(facts: NodeFacts) -> bool:
 
     Must be false on kernels before 4.11: containerd 2.x would not load the CRI plugin.
     """
-    docker = flags.minor(facts.docker.version) if facts.docker else (20, 10)
+    version = facts.docker.version if facts.docker else ""
+    docker = flags.minor(version) if version else (20, 10)
     return flags.minor(facts.kernel) >= _PORTS_KERNEL and docker >= (20, 10)
 
 

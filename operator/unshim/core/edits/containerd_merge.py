@@ -127,6 +127,11 @@ class Document:
         else:
             self._plugin(RUNTIME)[name] = value
 
+    def enable_selinux(self, enabled: bool) -> None:
+        """On where Docker or the administrator has it on."""
+        table = self._plugin(RUNTIME if self._split else CRI)
+        table["enable_selinux"] = enabled or bool(table.get("enable_selinux"))
+
     def set_containerd(self, name: str, value: Any) -> None:
         self._containerd(name)[name] = value
 

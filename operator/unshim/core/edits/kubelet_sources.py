@@ -48,7 +48,12 @@ class Changes:
 
 
 def running(facts: NodeFacts) -> Kubelet:
-    """The kubelet's facts. Raises UnsupportedNode when it does not run."""
+    """The kubelet's facts. Raises UnsupportedNode when it does not run or hides its version."""
+    if facts.kubelet is not None and not re.match(r"v?\d+\.\d+", facts.kubelet.version):
+        raise UnsupportedNode(
+            f"{facts.hostname}: the kubelet's version is unknown, and its flags depend on it. "
+            "Nothing was changed. See why `kubelet --version` says nothing."
+        )
     if facts.kubelet is None or not facts.kubelet.argv:
         raise UnsupportedNode(
             f"{facts.hostname}: no running kubelet was found, so its flags are unknown. "
