@@ -1,0 +1,80 @@
+"""Control-plane nodes: what taking one down means for the API and for etcd."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from unshim.audit.finding import Severity
+from unshim.audit.rule import Hit, NodeView, Survey, node_rule
+from unshim.audit.survey import condition, is_control_plane
+from unshim.core.objects import Manifest
+
+BLOCKER, WARNING, INFO = Severity.BLOCKER, Severity.WARNING, Severity.INFO
+
+
+@node_rule(
+    "single-control-plane",
+    WARNING,
+    title="This is the only control plane",
+    why="The API server is down during the switch, usually for less than a minute. Nothing can be "
+    "scheduled meanwhile. The node finishes or rolls back by itself.",
+    fix="Choose a quiet time, and take a backup of etcd before.",
+)
+def single_control_plane(node: NodeView, survey: Survey) -> Iterator[Hit]:
+    members = _control_planes(survey)
+    if survey.snapshot.whole_cluster and node.control_plane and len(members) == 1:
+        yield Hit(message=f"{node.name} is the only control-plane node")
+
+
+def _control_planes(survey: Survey) -> list[Manifest]:
+    return [node for node in survey.snapshot.nodes if is_control_plane(node)]
+
+
+@node_rule(
+    "etcd-quorum",
+    BLOCKER,
+    title="etcd would lose its quorum",
+    why="One control-plane node goes down during its switch. The others must still be a majority, "
+    "or no write to the API succeeds until the node is back.",
+    fix="Bring the other control-plane nodes back to Ready first. With two members there is never "
+    "a majority: treat them as a single one, or add a third.",
+)
+def etcd_quorum(node: NodeView, survey: Survey) -> Iterator[Hit]:
+    members = _control_planes(survey)
+    if not node.control_plane or len(members) < 2 or not survey.snapshot.whole_cluster:
+        return
+    others = [m for m in members if m["metadata"]["name"] != node.name]
+    healthy = sum(condition(m, "Ready").get("status") == "True" for m in others)
+    if healthy * 2 <= len(members):
+        yield Hit(
+            message=f"without {node.name}, {healthy} of {len(members)} control planes are Ready",
+            severity=WARNING if len(members) == 2 and healthy == 1 else BLOCKER,
+        )
+
+
+@node_rule(
+    "etcd-in-docker",
+    BLOCKER,
+    title="etcd runs as a plain Docker container",
+    why="Kubespray's etcd_deployment_type=docker runs etcd outside Kubernetes. Stopping Docker "
+    "stops etcd.",
+    fix="Move etcd to the host first (etcd_deployment_type: host).",
+)
+def etcd_in_docker(node: NodeView, _: Survey) -> Iterator[Hit]:
+    docker = node.facts.docker if node.facts else None
+    for container in docker.foreign if docker else ():
+        name = container.name.lstrip("/")
+        if name.startswith("etcd") or "/etcd:" in container.image:
+            yield Hit(message=f"container {name} ({container.image}) on {node.name}")
+
+
+@node_rule(
+    "control-plane-node",
+    INFO,
+    title="This is a control-plane node",
+    why="Its static pods stop and start with the runtime.",
+    fix="Migrate a worker first, then the control planes one by one.",
+)
+def control_plane_node(node: NodeView, _: Survey) -> Iterator[Hit]:
+    if node.control_plane:
+        yield Hit(message=f"{node.name} runs static pods of the control plane")

@@ -1,0 +1,145 @@
+"""Images: what must move over, whether there is room, and what could not be had again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from unshim.audit.finding import Severity, Subject
+from unshim.audit.rule import Hit, NodeView, Survey, node_rule
+from unshim.core import images
+from unshim.core.facts import Disk, NodeFacts
+from unshim.core.objects import Manifest
+from unshim.errors import UnsupportedNode
+
+BLOCKER, WARNING, INFO = Severity.BLOCKER, Severity.WARNING, Severity.INFO
+
+#: Room that must stay free beside the images, so that the kubelet does not evict at once (bytes).
+MARGIN_BYTES = 1 << 30
+_SCHEMA_1 = ("manifest.v1+prettyjws", "schema 1", "schema1", "mediaType v1")
+
+
+@node_rule(
+    "disk-space",
+    BLOCKER,
+    title="There is no room for the images",
+    why="Images are copied from Docker's store to containerd's before the switch, and Docker's "
+    "stay for the rollback. Content and snapshot together take about twice an image's size.",
+    fix="Free space with `docker image prune`, or put containerd's root on a larger disk.",
+)
+def disk_space(node: NodeView, _: Survey) -> Iterator[Hit]:
+    facts = node.facts
+    disk = _disk(facts) if facts else None
+    if facts is None or disk is None or facts.docker is None:
+        return
+    try:
+        need = images.disk_need_bytes(facts, node.pods)
+    except UnsupportedNode:
+        return  # the pause image is unknown; the edit says so
+    free = disk.free_bytes
+    told = f"{node.name}: {_gib(need)} to copy, {_gib(free)} free on {disk.path}"
+    if need > free:
+        yield Hit(message=told)
+    elif need + MARGIN_BYTES > free or free - need < disk.total_bytes // 10:
+        yield Hit(message=f"{told}; little would be left", severity=WARNING)
+
+
+def _disk(facts: NodeFacts) -> Disk | None:
+    root = facts.containerd.root if facts.containerd else "/var/lib/containerd"
+    return next((disk for disk in facts.disks if disk.path == root), None)
+
+
+def _gib(count: int) -> str:
+    return f"{count / (1 << 30):.1f} GiB"
+
+
+@node_rule(
+    "image-hand-over",
+    INFO,
+    title="Images move from Docker's store to containerd's",
+    why="containerd does not see Docker's images.",
+    fix="Nothing to do: they are copied while the node still serves.",
+)
+def image_hand_over(node: NodeView, _: Survey) -> Iterator[Hit]:
+    if node.facts is None or node.facts.docker is None:
+        return
+    try:
+        moved = images.handover(node.facts, node.pods)
+        size = images.handover_bytes(node.facts, node.pods)
+    except UnsupportedNode:
+        return
+    if moved:
+        yield Hit(message=f"{len(moved)} images, {_gib(size)}, on {node.name}")
+
+
+@node_rule(
+    "image-not-available",
+    BLOCKER,
+    title="An image can neither be copied nor pulled",
+    why="An image known by its digest or ID only has no name that the copy could keep, and with "
+    "imagePullPolicy Never it is never pulled: the pod would not start.",
+    fix="Give the image a tag and use that, or push it to a registry and allow pulling.",
+)
+def image_not_available(node: NodeView, _: Survey) -> Iterator[Hit]:
+    for pod in node.pods:
+        if pod.get("status", {}).get("phase") in ("Succeeded", "Failed"):
+            continue
+        for container in _containers(pod):
+            ref = str(container.get("image", ""))
+            never = container.get("imagePullPolicy") == "Never"
+            if ref.startswith("sha256:") or (never and "@sha256:" in ref):
+                yield Hit(message=f"{ref} in container {container.get('name')}", subject=_pod(pod))
+
+
+def _containers(pod: Manifest) -> list[Manifest]:
+    spec = pod.get("spec") or {}
+    return [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]
+
+
+def _pod(pod: Manifest) -> Subject:
+    meta = pod["metadata"]
+    return Subject(kind="Pod", namespace=meta.get("namespace", ""), name=str(meta["name"]))
+
+
+@node_rule(
+    "image-local-only",
+    WARNING,
+    title="An image exists on this node only",
+    why="It was built or loaded here and never pulled. It is copied to containerd, but a pod that "
+    "moves to another node would not find it there.",
+    fix="Push it to a registry.",
+)
+def image_local_only(node: NodeView, _: Survey) -> Iterator[Hit]:
+    docker = node.facts.docker if node.facts else None
+    if docker is None:
+        return
+    local = {
+        images.normalised(tag)
+        for image in docker.images
+        if not image.repo_digests
+        for tag in image.repo_tags
+    }
+    used = {
+        images.normalised(str(container["image"]))
+        for pod in node.pods
+        for container in _containers(pod)
+        if container.get("image") and not str(container["image"]).startswith("sha256:")
+    }
+    for name in sorted(local & used):
+        yield Hit(message=f"{name} on {node.name}")
+
+
+@node_rule(
+    "image-pull-fails",
+    WARNING,
+    title="containerd cannot pull an image that the node uses",
+    why="The rehearsal pulled through containerd with the node's own registry settings, and it "
+    "failed. Docker has the image today; the next pull would fail.",
+    fix="Read containerd's message: certificates, mirrors, proxy or credentials are missing. A "
+    "schema 1 image has to be pushed again with a current tool.",
+)
+def image_pull_fails(node: NodeView, survey: Survey) -> Iterator[Hit]:
+    for image, said in sorted(survey.snapshot.pull_failures.get(node.name, {}).items()):
+        old = any(mark in said for mark in _SCHEMA_1)
+        yield Hit(
+            message=f"{image} on {node.name}: {said[:300]}", severity=BLOCKER if old else WARNING
+        )

@@ -1,0 +1,94 @@
+"""What an audit looks at: cluster objects as the API serves them, and what SSH found on the nodes.
+
+Made by `gather`, by the engine's preflight, or from manifest files (`manifests`). The rules read it
+through a `Survey`; nothing here is ever changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from unshim.core.facts import NodeFacts
+from unshim.core.objects import Eviction, Manifest, Node
+from unshim.core.options import Options
+
+#: Key under which a manifest read from a file carries "path:line".
+SOURCE_KEY = "x-unshim-source"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """One instant of a cluster. Every object is plain API JSON with its `kind`.
+
+    `controllers` holds Deployments, StatefulSets, DaemonSets, ReplicaSets, ReplicationControllers,
+    Jobs, CronJobs and PodTemplates. `whole_cluster` says that lists are complete, so that absence
+    means something. `pull_failures` maps node to image to containerd's own words.
+    """
+
+    now: datetime
+    nodes: tuple[Manifest, ...] = ()
+    pods: tuple[Manifest, ...] = ()
+    controllers: tuple[Manifest, ...] = ()
+    budgets: tuple[Manifest, ...] = ()
+    volumes: tuple[Manifest, ...] = ()  # PersistentVolumes
+    config_maps: tuple[Manifest, ...] = ()
+    runtime_classes: tuple[Manifest, ...] = ()
+    security_policies: tuple[Manifest, ...] = ()  # PodSecurityPolicies
+    facts: Mapping[str, NodeFacts] = field(default_factory=dict)  # by Node name
+    targets: tuple[str, ...] = ()  # Node names; empty: every node that runs Docker
+    options: Options | None = None  # of the run this audit is the preflight of
+    evictions: Mapping[str, Eviction] = field(default_factory=dict)  # "namespace/name" -> rehearsal
+    pull_failures: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    operator_node: str = ""
+    containerd_version: str = ""  # what a node without containerd would get, where known
+    run: str = ""  # our own run's uid: its folder on the node is no obstacle
+    whole_cluster: bool = True
+
+
+def preflight(
+    node: Node,
+    pods: Sequence[Manifest],
+    facts: NodeFacts | None,
+    options: Options,
+    *,
+    now: datetime,
+    **more: Any,
+) -> Snapshot:
+    """The snapshot of one node that a run is about to change. `more` sets further fields."""
+    known = {"whole_cluster": False, "nodes": (as_manifest(node),), **more}
+    return Snapshot(
+        now=now,
+        pods=tuple(pods),
+        facts={} if facts is None else {node.name: facts},
+        targets=(node.name,),
+        options=options,
+        **known,
+    )
+
+
+def as_manifest(node: Node) -> Manifest:
+    """A Node as the API would serve it, as far as the rules look."""
+    labels = {"kubernetes.io/os": "linux", **node.labels}
+    ready = {"type": "Ready", "status": "True" if node.ready else "False"}
+    return {
+        "kind": "Node",
+        "metadata": {
+            "name": node.name,
+            "uid": node.uid,
+            "labels": labels,
+            "annotations": dict(node.annotations),
+        },
+        "spec": {"unschedulable": node.unschedulable},
+        "status": {
+            "nodeInfo": {
+                "containerRuntimeVersion": node.runtime,
+                "kubeletVersion": node.kubelet_version,
+                "operatingSystem": labels["kubernetes.io/os"],
+            },
+            "conditions": [{**ready, "message": node.not_ready_reason}],
+            "allocatable": dict(node.allocatable),
+        },
+    }
