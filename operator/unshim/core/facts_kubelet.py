@@ -46,7 +46,7 @@ def _cgroup_evidence(
         evidence["pods"] = pods
     if docker is not None and docker.info.get("CgroupDriver"):
         evidence["docker"] = str(docker.info["CgroupDriver"])
-    match = re.search(r"""(?m)^\s*["']?cgroupDriver["']?\s*:\s*["']?(\w+)""", config)
+    match = re.search(r"""(?m)(?:^|[{,])\s*["']?cgroupDriver["']?\s*:\s*["']?(\w+)""", config)
     said = effective.get("cgroup-driver") or (match[1] if match else "")
     if said:
         evidence["kubelet"] = said

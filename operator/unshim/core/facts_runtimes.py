@@ -2,54 +2,61 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from unshim.core.facts import Containerd, Docker, DockerContainer, DockerImage
 from unshim.core.facts_sections import Sections
+
+Thing = TypeVar("Thing", DockerContainer, DockerImage)
 
 _VERSION = re.compile(r"v?(\d+\.\d+(?:\.\d+)?[^\s~+,]*)")
 
 
 def docker(found: Sections) -> Docker | None:
-    if "docker-info" not in found.texts:
+    """None when Docker does not run, or runs and does not answer (then `errors` says so)."""
+    if not found.line("docker-info"):
         return None
     info = found.json("docker-info", found.text("docker-info"))
-    info = info if isinstance(info, dict) else {}
+    if not isinstance(info, dict) or not info.get("ServerVersion"):
+        found.errors.setdefault("docker-info", "dockerd runs but does not answer")
+        return None
     environment = (line.partition("=") for line in found.lines("dockerd-environment"))
     return Docker(
-        version=str(info.get("ServerVersion", "")),
+        version=str(info["ServerVersion"]),
         info=info,
         argv=found.words("dockerd-argv"),
         environment={name: value for name, _, value in environment},
-        containers=tuple(_container(row) for row in _rows(found, "docker-containers", 5)),
-        images=tuple(_image(row) for row in _rows(found, "docker-images", 4)),
+        containers=_rows(found, "docker-containers", _container),
+        images=_rows(found, "docker-images", _image),
     )
 
 
-def _container(row: list[Any]) -> DockerContainer:
+def _container(row: Any) -> DockerContainer:
+    uid, name, image, state, labels = row
     return DockerContainer(
-        id=str(row[0]),
-        name=str(row[1]).removeprefix("/"),
-        image=str(row[2]),
-        state=str(row[3]),
-        labels=row[4] or {},
+        id=uid, name=name.removeprefix("/"), image=image, state=state, labels=labels or {}
     )
 
 
-def _image(row: list[Any]) -> DockerImage:
-    tags, digests = row[1] or [], row[2] or []
+def _image(row: Any) -> DockerImage:
+    uid, tags, digests, size = row
     return DockerImage(
-        id=str(row[0]), repo_tags=tuple(tags), repo_digests=tuple(digests), size_bytes=int(row[3])
+        id=uid, repo_tags=tuple(tags or ()), repo_digests=tuple(digests or ()), size_bytes=int(size)
     )
 
 
-def _rows(found: Sections, key: str, width: int) -> Iterable[list[Any]]:
+def _rows(found: Sections, key: str, made: Callable[[Any], Thing]) -> tuple[Thing, ...]:
+    """One thing for each line of JSON. A line that makes none is reported and left out."""
+    things = []
     for line in found.lines(key):
-        row = found.json(key, line)
-        if isinstance(row, list) and len(row) == width:
-            yield row
+        try:
+            things.append(made(json.loads(line)))
+        except (ValueError, TypeError, AttributeError):
+            found.errors.setdefault(key, f"a line does not parse: {line[:80]}")
+    return tuple(things)
 
 
 def containerd(found: Sections) -> Containerd | None:
@@ -75,7 +82,7 @@ def containerd(found: Sections) -> Containerd | None:
 def _option(argv: tuple[str, ...], *names: str) -> str:
     """The last value of an option of containerd, which reads its command line itself."""
     value = ""
-    for word, follower in zip(argv, (*argv[1:], ""), strict=True):
+    for word, follower in zip(argv, (*argv, "")[1:], strict=True):
         name, equals, inline = word.partition("=")
         if name in names:
             value = inline if equals else follower

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 from dataclasses import dataclass, field
 
@@ -59,7 +58,7 @@ def split(text: str) -> Sections:
         try:
             blob = base64.b64decode(coded, validate=True)
             content = blob[:LIMIT].decode()
-        except (binascii.Error, UnicodeDecodeError) as exc:
+        except ValueError as exc:  # not base64, or not UTF-8
             found.errors[key] = f"not readable text: {type(exc).__name__}"
             continue
         if len(blob) > LIMIT:

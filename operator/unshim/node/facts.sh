@@ -4,17 +4,13 @@
 #
 # Output: one line per section, KEY<TAB>BASE64. A section that cannot be read is an error:KEY line
 # and spoils no other. The last line is `end`. Read by core/facts_parse.py.
-#
 # Input, as shell variables: UNSHIM_ONLY=runs for the runs alone; UNSHIM_PATHS, paths and globs of
 # files to read; UNSHIM_PRESENT, paths to look for.
 set -u
-LC_ALL=C PATH="$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/opt/bin"
-export LC_ALL PATH
+export LC_ALL=C PATH="$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/opt/bin"
 
 LIMIT=4194304 # bytes of one section; the reader takes one more as the sign of a cut
 TAB=$(printf '\t')
-NEWLINE='
-'
 UNITS="kubelet.service docker.service docker.socket containerd.service cri-docker.service
 cri-docker.socket cri-dockerd.service k3s.service k3s-agent.service rke2-server.service
 rke2-agent.service snap.docker.dockerd.service snap.microk8s.daemon-kubelite.service etcd.service
@@ -43,17 +39,6 @@ ask() { # KEY COMMAND...: its output; when it fails, also why
     esac
 }
 
-file() { # PATH: its text. Tabs and line breaks in names cannot be told apart here.
-    case $1 in
-    *"$TAB"* | *"$NEWLINE"*) fail files "a file name holds a tab or a line break" ;;
-    *)
-        if [ -f "$1" ] && [ -r "$1" ]; then
-            emit "file:$1" <"$1"
-        fi
-        ;;
-    esac
-}
-
 unit_value() { # UNIT PROPERTY
     printf '%s\n' "$units" | awk -v RS= -v FS='\n' -v unit="$1" -v property="$2=" '{
         mine = 0
@@ -64,13 +49,9 @@ unit_value() { # UNIT PROPERTY
     }'
 }
 
-running() { # UNIT
-    [ "$(unit_value "$1" ActiveState)" = active ]
-}
-
 main_pid() { # UNIT: empty when it does not run
     pid=$(unit_value "$1" MainPID)
-    [ "${pid:-0}" = 0 ] || [ ! -r "/proc/$pid/cmdline" ] || echo "$pid"
+    [ "$(unit_value "$1" ActiveState)" != active ] || [ "${pid:-0}" = 0 ] || echo "$pid"
 }
 
 argument() { # PID FLAG: its last value, however it is written
@@ -90,7 +71,7 @@ runs() {
         uid=${folder%/}
         uid=${uid##*/}
         case $uid in *[!a-z0-9-]*) continue ;; esac
-        if [ -L "/var/lib/unshim/$uid" ] || [ ! -d "/var/lib/unshim/$uid" ]; then continue; fi
+        [ ! -L "/var/lib/unshim/$uid" ] || continue
         for part in journal verdict meta.json; do
             [ ! -f "$folder$part" ] || emit "run:$uid:$part" <"$folder$part"
         done
@@ -106,14 +87,13 @@ machine() {
     emit os-release </etc/os-release 2>/dev/null || fail os-release "no /etc/os-release"
     emit boot-id </proc/sys/kernel/random/boot_id
     ask systemd-version systemctl --version
-    for name in net/ipv4/ip_forward net/ipv6/conf/all/forwarding \
-        net/ipv4/ip_unprivileged_port_start net/bridge/bridge-nf-call-iptables \
-        net/bridge/bridge-nf-call-ip6tables fs/inotify/max_user_instances kernel/pid_max; do
+    for name in net/ipv4/ip_forward net/ipv6/conf/all/forwarding net/ipv4/ip_unprivileged_port_start \
+        net/bridge/bridge-nf-call-iptables net/bridge/bridge-nf-call-ip6tables; do
         [ ! -r "/proc/sys/$name" ] || printf '%s\t%s\n' "$name" "$(cat "/proc/sys/$name")"
     done | emit sysctls
     for tool in apt-get dnf yum zypper ctr crictl docker runc containerd flock systemd-run sha256sum \
-        base64 timeout tar iptables nvidia-container-runtime kubeadm; do
-        ! command -v "$tool" >/dev/null 2>&1 || echo "$tool"
+        tar iptables nvidia-container-runtime kubeadm; do
+        ! command -v "$tool" >/dev/null || echo "$tool"
     done | emit tools
 }
 
@@ -125,14 +105,14 @@ services() {
         -p KillMode -p LimitNOFILE -p ExecStart $UNITS 2>/dev/null)
     printf '%s\n' "$units" | emit units
     [ -n "$units" ] || fail units "systemctl show says nothing; is systemd running here?"
-    kubelet=$(main_pid kubelet.service)
-    dockerd=$(main_pid docker.service)
+    kubelet=$(main_pid kubelet.service) dockerd=$(main_pid docker.service)
     containerd=$(main_pid containerd.service)
     shim=$(main_pid cri-docker.service)
     [ -n "$shim" ] || shim=$(main_pid cri-dockerd.service)
 }
 
 kubelet_itself() {
+    [ -z "$shim" ] || emit cri-dockerd-argv <"/proc/$shim/cmdline"
     if [ -n "$kubelet" ]; then
         emit kubelet-argv <"/proc/$kubelet/cmdline"
         tr '\0' '\n' <"/proc/$kubelet/environ" | sed -n 's/^HOME=//p' | emit kubelet-home
@@ -144,7 +124,6 @@ kubelet_itself() {
     elif command -v kubelet >/dev/null 2>&1; then
         ask kubelet-version kubelet --version
     fi
-    [ -z "$shim" ] || emit cri-dockerd-argv <"/proc/$shim/cmdline"
 }
 
 pods() { # where the kubelet's driver puts pods, and what limits their processes have
@@ -153,26 +132,21 @@ pods() { # where the kubelet's driver puts pods, and what limits their processes
     for path in $(grep -ls kubepods /proc/[0-9]*/cgroup | head -n 50); do
         case $(cat "${path%cgroup}comm" 2>/dev/null) in
         pause | "") ;;
-        *)
-            emit limits:pod <"${path%cgroup}limits"
-            break
-            ;;
+        *) emit limits:pod <"${path%cgroup}limits" && break ;;
         esac
     done
-    [ -z "$dockerd" ] || emit limits:dockerd <"/proc/$dockerd/limits"
     [ -z "$containerd" ] || emit limits:containerd <"/proc/$containerd/limits"
 }
 
 docker_engine() {
-    [ -z "$dockerd" ] || emit dockerd-argv <"/proc/$dockerd/cmdline"
-    [ -z "$dockerd" ] || tr '\0' '\n' <"/proc/$dockerd/environ" |
-        grep -iE '^(https?|no|all|ftp)_proxy=|^HOME=' | emit dockerd-environment
-    if ! running docker.service || [ -z "$dockerd" ] || ! command -v docker >/dev/null; then
-        return
-    fi
-    # Nobody's client settings may send us to another daemon, or be written to.
+    [ -n "$dockerd" ] || return 0
+    emit dockerd-argv <"/proc/$dockerd/cmdline"
+    tr '\0' '\n' <"/proc/$dockerd/environ" | grep -iE '^(https?|no|all|ftp)_proxy=' |
+        emit dockerd-environment
+    command -v docker >/dev/null || return 0
     unset DOCKER_CONTEXT DOCKER_TLS_VERIFY DOCKER_CERT_PATH DOCKER_API_VERSION
     DOCKER_HOST=$(tr '\0' '\n' <"/proc/$dockerd/cmdline" | sed -n 's/.*\(unix:.*\)/\1/p' | head -n 1)
+    # Nobody's client settings may send us to another daemon, or be written to.
     DOCKER_HOST=${DOCKER_HOST:-unix:///var/run/docker.sock} DOCKER_CONFIG=/nonexistent
     export DOCKER_HOST DOCKER_CONFIG
     ask docker-info docker info --format '{{json .}}'
@@ -208,11 +182,10 @@ network_plugins() { # the CNI folders that the runtime of today uses, and the us
     [ -z "$shim" ] || asked=$shim
     conf=$(argument "$asked" cni-conf-dir)
     conf=${conf:-/etc/cni/net.d}
-    bins=$(argument "$asked" cni-bin-dir)
-    for path in "$conf"/*.conf "$conf"/*.conflist "$conf"/*.json; do
-        [ ! -f "$path" ] || emit "cni:$path" <"$path"
+    for path in "$conf"/*; do
+        case $path in *.conf | *.conflist | *.json) [ ! -f "$path" ] || emit "cni:$path" <"$path" ;; esac
     done
-    printf '%s,/opt/cni/bin\n' "$bins" | tr ',' '\n' | sort -u | while read -r folder; do
+    printf '%s,/opt/cni/bin\n' "$(argument "$asked" cni-bin-dir)" | tr ',' '\n' | sort -u | while read -r folder; do
         [ -z "$folder" ] || [ ! -d "$folder" ] || find "$folder/" -maxdepth 1 ! -type d |
             sed 's|.*/||' | sort | emit "cni-bin:$folder"
     done
@@ -239,8 +212,8 @@ wanted_files() {
 files() { # no private key leaves the node: *.key files are only said to exist
     wanted_files | sort -u | while IFS= read -r path; do
         case $path in
-        "" | *.key) ;;
-        /*) file "$path" ;;
+        *.key | *"$TAB"*) ;;
+        /*) [ ! -f "$path" ] || [ ! -r "$path" ] || emit "file:$path" <"$path" ;;
         esac
     done
 }
@@ -288,8 +261,8 @@ packages() {
         dpkg-query -W -f '${Package}\t${Version}\t${db:Status-Abbrev}\n' 'docker*' 'containerd*' \
             'kube*' 'moby-*' runc cri-tools 'cri-dockerd*' 2>/dev/null | grep "${TAB}[ih]i"
     elif command -v rpm >/dev/null; then
-        rpm -qa --qf '%{NAME}\t%{VERSION}-%{RELEASE}\tii\n' 'docker*' 'containerd*' 'kube*' \
-            'moby-*' runc cri-tools 'cri-dockerd*' 2>/dev/null
+        rpm -qa --qf '%{NAME}\t%{VERSION}-%{RELEASE}\tii\n' 'docker*' 'containerd*' 'kube*' 'moby-*' \
+            runc cri-tools 'cri-dockerd*' 2>/dev/null
     fi | emit packages
 }
 
@@ -297,9 +270,8 @@ docker_users() { # files that call docker, and processes that hold its socket op
     {
         timeout 5 grep -rlIsE \
             -e '^[^#]*(^|[^[:alnum:]_.-])docker([[:space:]]|$)' -e '^[^#]*docker\.sock' \
-            /etc/crontab /etc/cron.d /etc/cron.hourly /etc/cron.daily /etc/cron.weekly \
-            /etc/cron.monthly /var/spool/cron /etc/systemd/system /etc/logrotate.d /usr/local/bin \
-            /usr/local/sbin /opt/bin 2>/dev/null |
+            /etc/crontab /etc/cron.*/ /var/spool/cron /etc/systemd/system /etc/logrotate.d \
+            /usr/local/bin /usr/local/sbin /opt/bin 2>/dev/null |
             grep -vE '/(docker|containerd|cri-docker|cri-dockerd|kubelet|unshim-[a-z-]*)\.(service|socket)(\.d/|$)'
         ! command -v ss >/dev/null || timeout 5 ss -xpH 2>/dev/null | awk '
             $5 ~ /docker\.sock$/ { theirs[$8] = 1 }
