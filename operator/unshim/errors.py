@@ -91,6 +91,12 @@ class AuthenticationFailed(Refused):
     reason = "AuthenticationFailed"
 
 
+class Blocked(Refused):
+    """The audit found blockers; the message lists them."""
+
+    reason = "Blocked"
+
+
 class UnsupportedNode(Refused):
     """The node cannot be migrated in place (its facts say why)."""
 

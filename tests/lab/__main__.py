@@ -24,7 +24,11 @@ def main() -> int:
         Lab(args.name, args.workers).down()
         return 0
     try:
-        lab = Lab.up(args.name, args.workers, args.foreign) if args.verb == "up" else Lab.attach(args.name)
+        lab = (
+            Lab.up(args.name, args.workers, args.foreign)
+            if args.verb == "up"
+            else Lab.attach(args.name)
+        )
     except FileNotFoundError:
         print(f"No lab named {args.name} is running; start one with: make lab-up")
         return 1

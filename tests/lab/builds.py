@@ -90,5 +90,5 @@ def images(binaries: Path) -> Path:
 
 
 def kubernetes_version(binaries: Path) -> str:
-    """"v1.20.2"."""
+    """ "v1.20.2"."""
     return run([str(binaries / "kubeadm"), "version", "-o", "short"]).stdout.strip()

@@ -114,7 +114,9 @@ class Lab:
         self.wait_ready(timeout=300)
         say("shutting down and keeping a snapshot")
         for node in reversed(self.nodes):
-            node.exec("systemctl stop kubelet; docker ps -q | xargs -r docker stop -t 2", timeout=200)
+            node.exec(
+                "systemctl stop kubelet; docker ps -q | xargs -r docker stop -t 2", timeout=200
+            )
         for node in self.nodes:
             node.shutdown()
         half = target.with_name(target.name + ".half")

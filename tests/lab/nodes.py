@@ -118,7 +118,10 @@ class Node:
         """Run a shell script as root inside the node, without its sshd."""
         argv = ["nsenter", "-t", str(self.leader), "-m", "-u", "-i", "-n", "-p", "-r", "-w",
                 "sh", "-c", script]  # fmt: skip
-        env = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root"}
+        env = {
+            "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "HOME": "/root",
+        }
         return run(argv, check=check, timeout=timeout, input=input, env=env)
 
     def ssh(

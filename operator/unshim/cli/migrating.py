@@ -41,6 +41,13 @@ def register(commands: Any, common: argparse.ArgumentParser) -> None:
         action="store_true",
         help="leave Docker running for containers that Kubernetes does not own",
     )
+    migrate.add_argument(
+        "--ignore",
+        action="append",
+        default=[],
+        metavar="RULE[:OBJECT][=REASON]",
+        help="accept a finding of the audit; may be repeated",
+    )
     _drain_flags(migrate)
     migrate.set_defaults(call=call_migrate)
 
@@ -82,6 +89,7 @@ def options(args: argparse.Namespace) -> Options:
             pod_selector=args.pod_selector,
         ),
         verify=VerifyOptions(canary_image=args.canary_image or ""),
+        ignore_rules=tuple(getattr(args, "ignore", ())),
     )
 
 

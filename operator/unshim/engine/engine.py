@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 from datetime import timedelta
+from typing import Any
 
 from unshim.core import status
 from unshim.core.decide import Action, Decision, Result, View, decide
@@ -158,7 +159,7 @@ def _progress(session: Session, view: View, decision: Decision, message: str = "
     )
 
 
-def _facts_of(session: Session) -> dict[str, object]:
+def _facts_of(session: Session) -> dict[str, Any]:
     return {
         "run": session.run,
         "node": session.options.node,

@@ -1,0 +1,445 @@
+#!/bin/sh
+# unshim's runner: carries one run out on this node, and takes it back.
+#
+# It lives in /var/lib/unshim/<run>/ beside the steps it runs, and needs only a POSIX shell,
+# coreutils, util-linux and systemd. Each effect is announced in the journal, on disk, before it
+# happens. The run ends when somebody creates the verdict: `confirm` (the operator, with proof) or
+# `rollback` (the operator, the dead-man timer, a failed step, or a reboot). The first one wins.
+#
+# Exit codes: 0 done, 1 a step or an undo failed, 64 wrong use, 75 another process is at work or a
+# newer operator has been here, 76 another run is unfinished on this node, 77 the other verdict won.
+set -u
+umask 022
+export LC_ALL=C
+PATH=${UNSHIM_PATH:-/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin}
+export PATH
+
+here=$(cd "$(dirname "$0")" && pwd -P)
+run=${here##*/}
+base=${here%/*}
+units=${UNSHIM_UNITS:-/etc/systemd/system}
+root=${UNSHIM_ROOT:-}
+recover_unit=unshim-recover.service
+export UNSHIM_RUN_DIR="$here" UNSHIM_BOOTING="${UNSHIM_BOOTING:-}"
+
+# -- journal, verdict, lock ------------------------------------------------------------------------
+
+# note EVENT [STEP [DETAIL]]: one line, on disk before we go on
+note() {
+    detail=$(printf '%s' "${3:-}" | tr -c 'A-Za-z0-9 ._:/=,@+-' ' ' | tr -s ' ' | cut -c1-400)
+    printf '{"seq":%d,"at":%d,"event":"%s","step":"%s","detail":"%s"}\n' \
+        "$(wc -l <"$here/journal")" "$(date +%s)" "$1" "${2:-}" "$detail" >>"$here/journal"
+    sync "$here/journal"
+}
+
+has() { grep -q "\"event\":\"$1\"" "$here/journal"; }
+last_event() { tail -n 1 "$here/journal" | sed 's/.*"event":"\([^"]*\)".*/\1/'; }
+state_of() {
+    grep "\"step\":\"$1\"" "$here/journal" | tail -n 1 | sed 's/.*"event":"\([^"]*\)".*/\1/'
+}
+
+# a torn last line (power went while it was written) is not part of the journal
+mend_journal() {
+    [ -f "$here/journal" ] || { : >"$here/journal" && sync "$here/journal" "$here"; }
+    [ -s "$here/journal" ] || return 0
+    [ "$(tail -c 1 "$here/journal" | od -An -tx1 | tr -d ' ')" != 0a ] || return 0
+    head -n "$(wc -l <"$here/journal")" "$here/journal" >"$here/journal.new"
+    sync "$here/journal.new"
+    mv "$here/journal.new" "$here/journal"
+    sync "$here"
+}
+
+verdict() { cat "$here/verdict" 2>/dev/null || :; }
+
+# claim TEXT: create the verdict, or fail because it is there already
+claim() {
+    printf '%s\n' "$1" >"$here/verdict.$$"
+    sync "$here/verdict.$$"
+    won=0
+    ln "$here/verdict.$$" "$here/verdict" 2>/dev/null || won=1
+    rm -f "$here/verdict.$$"
+    sync "$here"
+    return $won
+}
+
+# lock SECONDS: children inherit it on purpose, so an orphaned step keeps others out
+lock() {
+    exec 9>"$here/lock"
+    flock -w "$1" 9 || { echo "another process is at work on run $run" >&2; exit 75; }
+    mend_journal
+}
+
+# fence TOKEN: refuse an operator that is older than one we have seen
+fence() {
+    case $1 in '' | *[!0-9]*) echo "bad token" >&2; exit 64 ;; esac
+    seen=$(cat "$base/token" 2>/dev/null || echo 0)
+    if [ "$1" -lt "$seen" ]; then
+        echo "fencing token $1 is older than $seen" >&2
+        exit 75
+    fi
+    [ "$1" -gt "$seen" ] || return 0
+    printf '%s\n' "$1" >"$base/token.$$" && sync "$base/token.$$"
+    mv "$base/token.$$" "$base/token" && sync "$base"
+}
+
+show() {
+    echo "now $(date +%s)"
+    echo "verdict $(verdict)"
+    echo "meta $(base64 -w0 "$here/meta.json" 2>/dev/null)"
+    echo "journal $(base64 -w0 "$here/journal" 2>/dev/null)"
+}
+
+verify_bundle() { (cd "$here" && sha256sum --quiet -c manifest >/dev/null 2>&1); }
+
+# -- steps -----------------------------------------------------------------------------------------
+
+# part STEP NAME LIMIT: run one script of a step; its last words go to $said
+part() {
+    # shellcheck disable=SC2016  # the inner shell expands them
+    said=$(timeout -k 5 "$3" sh -eu -c '. "$1"; . "$2"' sh "$here/env" "$here/steps/$1/$2" \
+        2>&1 </dev/null)
+    code=$?
+    said=$(printf '%s' "$said" | tail -n 5 | tail -c 400)
+    [ $code != 124 ] || said="no answer within $3 s. $said"
+    return $code
+}
+
+fail() {
+    note failed "$1" "$2"
+    return 1
+}
+
+# apply STEP KIND LIMIT
+apply() {
+    [ "$(state_of "$1")" != "done" ] || return 0
+    case $2 in
+    file) apply_files "$1" ;;
+    script) apply_script "$1" "$3" ;;
+    esac
+}
+
+apply_script() {
+    doubt=$(state_of "$1")
+    if [ -f "$here/steps/$1/check" ]; then
+        part "$1" check "$2"
+        case $? in
+        0)
+            # a step that we began ourselves is ours to undo
+            if [ "$doubt" = started ]; then note "done" "$1"; else note skipped "$1"; fi
+            return 0
+            ;;
+        1) ;;
+        *)
+            fail "$1" "cannot tell whether it is so already: $said"
+            return 1
+            ;;
+        esac
+    fi
+    note started "$1"
+    part "$1" apply "$2" || { fail "$1" "exit code $code: $said"; return 1; }
+    for proof in verify check; do
+        [ -f "$here/steps/$1/$proof" ] || continue
+        part "$1" $proof "$2" || { fail "$1" "$proof: exit code $code: $said"; return 1; }
+        break
+    done
+    note "done" "$1"
+}
+
+sum() { if [ -e "$1" ]; then sha256sum <"$1" | cut -d' ' -f1; else echo absent; fi; }
+
+apply_files() {
+    [ -s "$here/steps/$1/files" ] || { note skipped "$1"; return 0; }
+    note started "$1"
+    while read -r index mode before after path <&4; do
+        path=$root$path
+        now=$(sum "$path")
+        [ "$now" != "$after" ] || continue
+        [ "$now" = "$before" ] || { fail "$1" "$path has changed since it was planned"; return 1; }
+        put "$here/steps/$1/new.$index" "$path" "$mode" "$after" || { fail "$1" "writing $path"; return 1; }
+    done 4<"$here/steps/$1/files"
+    note "done" "$1"
+}
+
+# put SOURCE TARGET MODE SUM: replace a file in one rename, keeping its mode and owner
+put() {
+    folder=$(dirname "$2")
+    if [ "$4" = absent ]; then
+        rm -f "$2" && sync "$folder"
+        return
+    fi
+    mkdir -p "$folder" && cp "$1" "$2.unshim-new" || return 1
+    if [ -e "$2" ]; then
+        chown --reference="$2" "$2.unshim-new" && chmod --reference="$2" "$2.unshim-new"
+    else
+        chown 0:0 "$2.unshim-new" && chmod "$3" "$2.unshim-new"
+    fi || return 1
+    sync "$2.unshim-new" && mv -T "$2.unshim-new" "$2" && sync "$folder"
+}
+
+undo_files() {
+    while read -r index mode before after path <&4; do
+        path=$root$path
+        kept=$here/backup/$1.$index
+        rm -f "$path.unshim-new"
+        if [ -e "$kept.absent" ]; then
+            rm -f "$path"
+            while read -r folder <&5; do rmdir "$folder" 2>/dev/null || :; done 5<"$kept.absent"
+        else
+            cp -a "$kept" "$path.unshim-new" && sync "$path.unshim-new" &&
+                mv -T "$path.unshim-new" "$path" || return 1
+        fi
+        [ ! -d "$(dirname "$path")" ] || sync "$(dirname "$path")"
+        [ "$(sum "$path")" = "$before" ] || return 1
+    done 4<"$here/steps/$1/files"
+}
+
+# undo STEP KIND LIMIT: only what this run began; a skipped step was so before us
+undo() {
+    case $(state_of "$1") in started | done | failed | undo-failed) ;; *) return 0 ;; esac
+    said=
+    case $2 in
+    file) undo_files "$1" || said="restoring its files" ;;
+    script)
+        [ -f "$here/steps/$1/undo" ] || return 0
+        part "$1" undo "$3" || said="exit code $code: $said"
+        ;;
+    esac
+    if [ -n "$said" ] && { [ "$2" = file ] || [ "${code:-0}" != 0 ]; }; then
+        note undo-failed "$1" "$said"
+        return 1
+    fi
+    note undone "$1"
+}
+
+# -- before the switch: backups, recovery unit, dead-man ---------------------------------------------
+
+# keep_files STEP: back every file up, or say that it was not there, with the folders we shall make
+keep_files() {
+    while read -r index mode before after path <&4; do
+        path=$root$path
+        kept=$here/backup/$1.$index
+        [ "$(sum "$path")" = "$before" ] || { fail "$1" "$path has changed since it was planned"; return 1; }
+        if [ -e "$kept" ] || [ -e "$kept.absent" ]; then continue; fi # the oldest backup wins
+        if [ "$before" = absent ]; then
+            missing_folders "$(dirname "$path")" >"$kept.new" && sync "$kept.new" && mv "$kept.new" "$kept.absent"
+        else
+            cp -a "$path" "$kept.new" && sync "$kept.new" && mv "$kept.new" "$kept"
+            [ "$(sum "$kept")" = "$before" ]
+        fi || { fail "$1" "backing up $path"; return 1; }
+    done 4<"$here/steps/$1/files"
+}
+
+# folders that do not exist yet, the deepest first: the order in which undo removes them
+missing_folders() {
+    missing=$1
+    while [ ! -d "$missing" ]; do
+        echo "$missing"
+        missing=$(dirname "$missing")
+    done
+}
+
+keep_all() {
+    mkdir -p "$here/backup"
+    while read -r stage step kind limit <&3; do
+        [ "$stage $kind" != "switch file" ] || keep_files "$step" || return 1
+    done 3<"$here/order"
+    sync "$here/backup" "$here"
+}
+
+# the unit that rolls back when the node boots in the middle of a switch
+arm_recovery() {
+    cat >"$units/$recover_unit.new" <<UNIT
+[Unit]
+Description=unshim: bring an unfinished migration of this node back
+DefaultDependencies=no
+After=local-fs.target
+Before=containerd.service docker.socket docker.service cri-docker.socket cri-docker.service kubelet.service
+
+[Service]
+Type=oneshot
+ExecStart=/bin/sh $here/runner.sh recover
+
+[Install]
+WantedBy=multi-user.target
+UNIT
+    sync "$units/$recover_unit.new" && mv "$units/$recover_unit.new" "$units/$recover_unit" &&
+        systemctl daemon-reload && systemctl enable -q "$recover_unit" &&
+        sync "$units" "$units/multi-user.target.wants"
+}
+
+disarm() {
+    systemctl stop "unshim-deadman-$run.timer" 2>/dev/null || :
+    if [ -e "$units/$recover_unit" ]; then
+        systemctl disable -q "$recover_unit" 2>/dev/null || :
+        rm -f "$units/$recover_unit"
+        sync "$units"
+        systemctl daemon-reload || :
+    fi
+    rm -f "$base/current"
+    sync "$base"
+}
+
+# -- verbs -----------------------------------------------------------------------------------------
+
+verb_stage() {
+    fence "$1"
+    lock 0
+    other=$(cat "$base/current" 2>/dev/null || :)
+    if [ -n "$other" ] && [ "$other" != "$run" ] && [ -e "$base/$other/journal" ] &&
+        ! tail -n 1 "$base/$other/journal" | grep -q '"event":"end"'; then
+        echo "run $other is unfinished on this node" >&2
+        exit 76
+    fi
+    [ -z "$(verdict)" ] && ! has staged || return 0
+    printf '%s\n' "$run" >"$base/current" && sync "$base/current" "$base"
+    has begin || note begin
+    verify_bundle || { fail bundle "its checksums do not hold"; return 1; }
+    each stage || return 1
+    note staged
+}
+
+# each STAGE: apply its steps in order; stop when a verdict appears
+each() {
+    while read -r stage step kind limit <&3; do
+        [ "$stage" = "$1" ] || continue
+        [ -z "$(verdict)" ] || return 1
+        apply "$step" "$kind" "$limit" || return 1
+    done 3<"$here/order"
+}
+
+verb_switch() {
+    fence "$1"
+    case $2 in '' | *[!0-9]*) exit 64 ;; esac
+    lock 0
+    [ -z "$(verdict)" ] && has staged && ! has armed || return 0
+    verify_bundle || { fail bundle "its checksums do not hold"; return 1; }
+    keep_all || return 1
+    arm_recovery || { fail arm "the recovery unit"; return 1; }
+    systemd-run -q --unit="unshim-deadman-$run" --on-active="$2" --timer-property=AccuracySec=1s \
+        /bin/sh "$here/runner.sh" rollback DeadMan || { fail arm "the dead-man timer"; return 1; }
+    note armed "" "dead-man in $2 s"
+    exec 9>&-
+    systemd-run -q --unit="unshim-switch-$run" --property=KillMode=control-group \
+        /bin/sh "$here/runner.sh" run
+}
+
+verb_run() {
+    lock 10
+    has armed && ! has switched || exit 64
+    if each switch; then
+        [ -n "$(verdict)" ] || note switched
+        return 0
+    fi
+    claim "rolled-back StepFailed" || :
+    take_back StepFailed
+}
+
+verb_confirm() {
+    fence "$1"
+    lock 20
+    has switched || exit 64
+    claim confirmed || [ "$(verdict)" = confirmed ] || return 77
+    settle_confirmed
+}
+
+settle_confirmed() {
+    [ "$(last_event)" != end ] || return 0
+    [ "$(last_event)" = confirmed ] || note confirmed
+    disarm
+    note end
+}
+
+# the caller may lose its connection at any moment, so systemd runs the undo
+verb_rollback() {
+    decided=$(verdict)
+    if [ -z "$decided" ]; then
+        claim "rolled-back $(printf '%s' "${1:-Asked}" | tr -cd 'A-Za-z0-9')" || :
+        decided=$(verdict)
+    fi
+    [ "$decided" != confirmed ] || return 77
+    systemctl is-active -q "unshim-rollback-$run.service" ||
+        systemd-run -q --collect --unit="unshim-rollback-$run" /bin/sh "$here/runner.sh" undo 2>/dev/null ||
+        systemctl is-active -q "unshim-rollback-$run.service" || verb_undo
+    verb_wait 90
+    [ "$(last_event)" = end ]
+}
+
+verb_undo() {
+    case $(verdict) in rolled-back*) ;; *) exit 64 ;; esac
+    systemctl stop "unshim-switch-$run.service" 2>/dev/null || :
+    lock 60
+    why=$(verdict)
+    take_back "${why#rolled-back }"
+}
+
+# take_back REASON: undo in reverse order; safe to run again after any crash
+take_back() {
+    [ "$(last_event)" != end ] || return 0
+    if ! has rollback || has reopened; then note rollback "" "$1"; fi
+    reversed=$(sed '1!G;h;$!d' "$here/order")
+    while read -r stage step kind limit <&3; do
+        undo "$step" "$kind" "$limit" || return 1
+    done 3<<STEPS
+$reversed
+STEPS
+    disarm
+    note end
+}
+
+# at boot, before the kubelet and the runtimes: nothing of theirs runs yet
+verb_recover() {
+    lock 10
+    case $(verdict) in
+    confirmed) settle_confirmed; return ;;
+    '') has armed || has reopened || return 0 ;;
+    esac
+    claim "rolled-back Rebooted" || :
+    UNSHIM_BOOTING=1
+    why=$(verdict)
+    take_back "${why#rolled-back }"
+}
+
+verb_reopen() {
+    fence "$1"
+    lock 20
+    if [ "$(verdict)" = confirmed ]; then
+        [ "$(last_event)" = reopened ] || note reopened "" "$2"
+        printf '%s\n' "$run" >"$base/current" && sync "$base/current" "$base"
+        arm_recovery || exit 1
+        mv "$here/verdict" "$here/verdict.$(date +%s)" && sync "$here"
+    fi
+    exec 9>&-
+    verb_rollback "$2"
+}
+
+# wait until the switch stands or falls, or until SECONDS have passed
+verb_wait() {
+    until=$(($(date +%s) + $1))
+    while [ "$(date +%s)" -lt $until ]; do
+        case $(last_event) in end | undo-failed) return 0 ;; esac
+        [ "$(last_event)" != switched ] || [ -n "$(verdict)" ] || return 0
+        sleep 0.05
+    done
+}
+
+verb=${1:-}
+[ $# -eq 0 ] || shift
+outcome=0
+case $verb in
+stage) verb_stage "$@" || outcome=$? ;;
+switch) verb_switch "$@" || outcome=$? ;;
+run) verb_run || outcome=$? ;;
+wait) verb_wait "$@" || outcome=$? ;;
+confirm) verb_confirm "$@" || outcome=$? ;;
+rollback) verb_rollback "$@" || outcome=$? ;;
+undo) verb_undo || outcome=$? ;;
+recover) verb_recover || outcome=$? ;;
+reopen) verb_reopen "$@" || outcome=$? ;;
+show) ;;
+*)
+    echo "usage: runner.sh stage|switch|wait|show|confirm|rollback|reopen" >&2
+    exit 64
+    ;;
+esac
+case $verb in run | undo | recover) ;; *) show ;; esac
+exit $outcome
