@@ -145,6 +145,12 @@ def _containerd(raw: Mapping[str, Any]) -> Containerd:
 
 
 def _unit(name: str, raw: Mapping[str, Any]) -> Unit:
-    lists = ("drop_ins", "environment_files", "requires", "binds_to", "wants")
-    values = {key: tuple(raw.get(key, ())) for key in lists}
-    return Unit(name=name, enabled="enabled", active="active", fragment=raw["fragment"], **values)
+    return Unit(
+        name=name,
+        enabled="enabled",
+        active="active",
+        fragment=raw["fragment"],
+        drop_ins=tuple(raw.get("drop_ins", ())),
+        requires=tuple(raw.get("requires", ())),
+        wants=tuple(raw.get("wants", ())),
+    )

@@ -30,7 +30,9 @@ _DEFAULT_PULL_TIMEOUT = 300  # seconds, containerd 1.7.27 and later
 
 
 def edit(facts: NodeFacts, _options: Options) -> tuple[FileChange, ...]:
-    """The whole of containerd's configuration file."""
+    """The whole of containerd's file; nothing where the kubelet runs on it already."""
+    if node_values.on_containerd(facts):
+        return ()
     path = facts.containerd.config_path if facts.containerd else "/etc/containerd/config.toml"
     before = facts.files.get(path, facts.containerd.config_text if facts.containerd else None)
     found = containerd_merge.read(facts.hostname, path, before, version(facts))
@@ -62,7 +64,7 @@ def wanted(facts: NodeFacts, found: Mapping[str, Any]) -> dict[str, Any]:
     docker = docker_settings.translate(facts)
     document = containerd_merge.Document(found)
     document.enable_cri()
-    for name, value in _cri(facts, docker).items():
+    for name, value in _cri(facts).items():
         document.set_cri(name, value)
     document.enable_selinux(docker.selinux)
     document.set_default("snapshotter", docker.snapshotter)
@@ -73,7 +75,7 @@ def wanted(facts: NodeFacts, found: Mapping[str, Any]) -> dict[str, Any]:
     return document.rendered()
 
 
-def _cri(facts: NodeFacts, docker: Translation) -> dict[str, Any]:
+def _cri(facts: NodeFacts) -> dict[str, Any]:
     values: dict[str, Any] = {"sandbox_image": node_values.pause_image(facts)}
     if version(facts) >= (1, 6):
         allowed = _unprivileged(facts)

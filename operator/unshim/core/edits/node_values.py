@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from unshim.core import flags
-from unshim.core.edits import kubelet_sources, systemd_text
+from unshim.core.edits import kubelet_config, kubelet_sources, systemd_text
 from unshim.core.facts import NodeFacts
 from unshim.errors import UnsupportedNode
 
@@ -47,9 +48,17 @@ def shim_flags(facts: NodeFacts) -> Mapping[str, str]:
     return {}
 
 
+def on_containerd(facts: NodeFacts) -> bool:
+    """True when the kubelet runs on containerd already."""
+    kubelet = kubelet_sources.running(facts)
+    return flags.on_containerd(kubelet.argv, kubelet.version, kubelet_config.endpoint(facts))
+
+
 def uses_cri_dockerd(facts: NodeFacts) -> bool:
     """True when the kubelet reaches Docker through cri-dockerd."""
     kubelet = kubelet_sources.running(facts)
+    if on_containerd(facts):
+        return False
     if flags.minor(kubelet.version) >= (1, 24):
         return True
     return flags.effective(kubelet.argv).get("container-runtime", "docker") == "remote"
@@ -71,7 +80,9 @@ def pause_image(facts: NodeFacts) -> str:
     version = flags.minor(kubelet_sources.running(facts).version)
     running = _sandbox_images(facts)
     seen = running.pop() if len(running) == 1 else ""
-    if uses_cri_dockerd(facts):
+    if on_containerd(facts):
+        named = _containerd_pause(facts) or kubelet
+    elif uses_cri_dockerd(facts):
         named = shim_flags(facts).get(_PAUSE_FLAG) or seen or kubelet
     else:
         named = kubelet or seen or _DEFAULT_PAUSE.get(version[1], "")
@@ -94,6 +105,13 @@ def _sandbox_images(facts: NodeFacts) -> set[str]:
         and ":" in container.image
         and not container.image.startswith("sha256:")
     }
+
+
+def _containerd_pause(facts: NodeFacts) -> str:
+    """The sandbox image in containerd's configuration, as TOML of version 2 or 3 writes it."""
+    text = facts.containerd.config_text if facts.containerd else None
+    match = re.search(r"""(?m)^\s*sandbox(?:_image)?\s*=\s*["']([^"']+)["']""", text or "")
+    return match[1] if match else ""
 
 
 def docker_root(facts: NodeFacts) -> str:
