@@ -46,9 +46,23 @@ def test_whole_life(server: Server, cluster: KubernetesCluster) -> None:
     last = step(cluster)
     assert last.ok
     assert last.checks == dict.fromkeys(canary.CHECKS, True)
-    assert last.cgroup == "1:name=systemd:/kubepods/x"
+    assert last.cgroup == "/kubepods/x"
     assert step(cluster).ok
     assert PATH not in server.objects
+
+
+def test_the_end_of_its_containers_is_enough(server: Server, cluster: KubernetesCluster) -> None:
+    """Old kubelets delete the object seconds after its containers have ended: not waited for."""
+    server.graceful = True
+    step(cluster)
+    run_pod(server)
+    server.logs["unshim-canary-run-1"] = LOG
+    assert not step(cluster).done
+    assert not step(cluster).done
+    ended = {"terminated": {"exitCode": 0}}
+    server.objects[PATH]["status"]["containerStatuses"][0]["state"] = ended
+    assert step(cluster).ok
+    assert PATH in server.objects
 
 
 def test_the_pod_is_pinned_labelled_and_restricted(

@@ -13,11 +13,13 @@ from typing import Any
 
 from unshim.cluster import execs, pods
 from unshim.cluster.api import Api, expect, segment
+from unshim.core import eviction
 from unshim.core.objects import CANARY_LABEL, CanaryResult
 from unshim.errors import ClusterUnavailable, Forbidden
 
 CHECKS = ("pulled", "ran", "logged", "network", "exec", "terminated")
 WORD = "unshim-canary"
+TERMINATING = "the canary pod is terminating"
 
 # Any image with a POSIX shell and one of nc, wget or python3 will do. The API server answers plain
 # HTTP on its TLS port with an HTTP error: proof of a round trip, without credentials.
@@ -60,7 +62,9 @@ class Canaries:
             return self._gone(shown) if shown else self._create(node, run, image)
         pod = expect(reply, f"read canary pod {self._namespace}/{name(run)}").body
         if pod["metadata"].get("deletionTimestamp"):
-            return _waiting("the canary pod is terminating", shown)
+            # Old kubelets report a pod's end at once and delete the object up to 10 s later.
+            ended = shown and not eviction.may_run(pod)
+            return self._gone(shown) if shown and ended else _waiting(TERMINATING, shown)
         if shown or _rejected(pod):
             return self._delete(pod, shown, _why(pod))
         return self._look(pod, run)
@@ -70,8 +74,11 @@ class Canaries:
         with self._guard:
             self._deleted.pop(run, None)
         reply = self._api.get(self._path(run))
-        if reply.status != 404:
-            pods.delete_canary(self._api, expect(reply, "read the canary pod").body)
+        if reply.status == 404:
+            return
+        pod = expect(reply, "read the canary pod").body
+        if not pod["metadata"].get("deletionTimestamp"):
+            pods.delete_canary(self._api, pod)
 
     def _remembered(self, run: str) -> CanaryResult | None:
         with self._guard:
@@ -120,7 +127,7 @@ class Canaries:
             return shown
         with self._guard:
             self._deleted[run] = shown
-        return self._delete(pod, shown, "the canary pod is terminating")
+        return self._delete(pod, shown, TERMINATING)
 
     def _delete(
         self, pod: Mapping[str, Any], shown: CanaryResult | None, message: str
@@ -229,10 +236,9 @@ def _last(log: str) -> str:
 
 
 def _cgroup(log: str) -> str:
-    found = [
-        line.removeprefix("cgroup=") for line in log.splitlines() if line.startswith("cgroup=")
-    ]
-    return "\n".join(dict.fromkeys(found))
+    """The distinct paths; every controller of cgroup v1 repeats the same one."""
+    lines = [line for line in log.splitlines() if line.startswith("cgroup=")]
+    return "\n".join(dict.fromkeys(line.split(":", 2)[-1] for line in lines))
 
 
 def _waiting(message: str, shown: CanaryResult | None = None) -> CanaryResult:

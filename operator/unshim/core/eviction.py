@@ -99,7 +99,7 @@ def _ended(pod: Manifest) -> _Found | None:
     """Finished, or deleted with every container ended: a finalizer may keep the object for long."""
     if finished(pod):
         return Verdict.KEEP, "it has finished: none of its containers runs", ""
-    if _terminating(pod) and not _may_run(pod):
+    if _terminating(pod) and not may_run(pod):
         return Verdict.KEEP, "its containers have ended; only the object remains", ""
     return None
 
@@ -182,7 +182,7 @@ def _terminating(pod: Manifest) -> bool:
     return bool(pod["metadata"].get("deletionTimestamp"))
 
 
-def _may_run(pod: Manifest) -> bool:
+def may_run(pod: Manifest) -> bool:
     """False only when the kubelet has reported every container as ended."""
     status = pod.get("status") or {}
     statuses = [

@@ -73,7 +73,7 @@ class CanaryResult:
     done: bool
     checks: Mapping[str, bool] = field(default_factory=dict)  # "pulled", "ran", "logged", …
     message: str = ""
-    cgroup: str = ""  # /proc/self/cgroup as the canary printed it
+    cgroup: str = ""  # the paths of /proc/self/cgroup as the canary saw them, one a line
 
     @property
     def ok(self) -> bool:

@@ -1,8 +1,7 @@
-"""Proof that a node works on a runtime: pure judgements over readings of the API and of the node.
+"""Proof that a node works on a runtime: pure judgements over what the API and the node say.
 
-The same checks prove containerd before the confirm and Docker after a rollback; `runtime` says
-which. Ready alone is no proof: it stays True for up to 40 s after the kubelet has stopped, and it
-stays True on a kubelet that has taken over containerd's socket.
+The same checks prove containerd before the confirm and Docker after a rollback. Ready alone is no
+proof: it stays True for 40 s after the kubelet stopped, and on one that took containerd's socket.
 """
 
 from __future__ import annotations
@@ -244,7 +243,9 @@ def _cgroup(before: Baseline, facts: Mapping[str, str], canary: CanaryResult | N
     cgroupfs = int(facts.get("cgroup_cgroupfs") or 0)
     wrong = {"systemd": cgroupfs, "cgroupfs": systemd}.get(before.cgroup_driver, 0)
     return _check(
-        "cgroup", not wrong, f"{wrong} processes are not below the {before.cgroup_driver} driver"
+        "cgroup",
+        not wrong,
+        f"{wrong} cgroups are not where the {before.cgroup_driver} driver puts them",
     )
 
 
