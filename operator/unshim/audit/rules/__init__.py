@@ -4,25 +4,39 @@ from types import ModuleType
 
 from unshim.audit.rule import Rule
 from unshim.audit.rules import (
+    agents,
+    commands,
+    config_maps,
     control_plane,
     docker_engine,
+    docker_paths,
     drain,
     images,
     kubelet,
     network,
     nodes,
+    pods,
     runtime,
+    security,
+    sockets,
 )
 
 _MODULES: tuple[ModuleType, ...] = (
+    agents,
+    commands,
+    config_maps,
     control_plane,
     docker_engine,
+    docker_paths,
     drain,
     images,
     kubelet,
     network,
     nodes,
+    pods,
     runtime,
+    security,
+    sockets,
 )
 
 RULES: tuple[Rule, ...] = tuple(

@@ -1,0 +1,74 @@
+"""Manifests from files or a Helm rendering, as a Snapshot: `unshim audit -f`, with no cluster.
+
+Reading and parsing YAML is the caller's business. Anything with a pod template counts, so Argo
+Rollouts and other custom controllers are looked at too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+from unshim.audit.snapshot import SOURCE_KEY, Snapshot
+from unshim.audit.workloads import template_of
+from unshim.core.objects import Manifest
+
+#: Kind -> field of Snapshot.
+_FIELDS = {
+    "Pod": "pods",
+    "ConfigMap": "config_maps",
+    "PersistentVolume": "volumes",
+    "PodDisruptionBudget": "budgets",
+    "PodSecurityPolicy": "security_policies",
+    "RuntimeClass": "runtime_classes",
+}
+
+
+def snapshot(documents: Iterable[tuple[str, Any]], *, now: datetime) -> Snapshot:
+    """`documents` are ("path:line", parsed document) pairs; what is no object of use is passed."""
+    found: dict[str, list[Manifest]] = {}
+    for source, document in documents:
+        for manifest in _objects(document):
+            name = _field(manifest)
+            if name:
+                found.setdefault(name, []).append(_settled(manifest, source))
+    fields: dict[str, Any] = {name: tuple(manifests) for name, manifests in found.items()}
+    return Snapshot(now=now, whole_cluster=False, **fields)
+
+
+def _objects(document: Any) -> Iterator[Manifest]:
+    """The document, or the items of a List."""
+    if not isinstance(document, Mapping):
+        return
+    if str(document.get("kind", "")).endswith("List") and isinstance(document.get("items"), list):
+        kind = str(document["kind"]).removesuffix("List")
+        for item in document["items"]:
+            yield from _objects({"kind": kind, **item} if isinstance(item, Mapping) else None)
+    else:
+        yield document
+
+
+def _field(manifest: Manifest) -> str:
+    kind = str(manifest.get("kind", ""))
+    if kind in _FIELDS:
+        return _FIELDS[kind]
+    try:
+        template = template_of(manifest)
+    except AttributeError:
+        return ""  # a custom resource whose spec is no object
+    return "controllers" if template is not None and _pod_template(template) else ""
+
+
+def _pod_template(template: Manifest) -> bool:
+    spec = template.get("spec")
+    return isinstance(spec, Mapping) and isinstance(spec.get("containers"), list)
+
+
+def _settled(manifest: Manifest, source: str) -> Manifest:
+    """With a name, which generated objects lack, and the place it was read from."""
+    meta = manifest.get("metadata")
+    meta = meta if isinstance(meta, Mapping) else {}
+    name = meta.get("name") or meta.get("generateName") or "(unnamed)"
+    spec = manifest.get("spec") or {}
+    return {**manifest, "spec": spec, "metadata": {**meta, "name": name}, SOURCE_KEY: source}

@@ -1,0 +1,131 @@
+"""ConfigMaps of log agents and tools that expect Docker's format, sockets or metrics."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from unshim.audit.finding import Severity, Subject
+from unshim.audit.rule import Hit, Survey, survey_rule
+from unshim.audit.snapshot import SOURCE_KEY
+from unshim.core.objects import Manifest
+
+BLOCKER, WARNING, INFO = Severity.BLOCKER, Severity.WARNING, Severity.INFO
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Sign:
+    """A text that expects Docker, unless `unless` stands in the same ConfigMap."""
+
+    found: re.Pattern[str]
+    message: str
+    unless: re.Pattern[str] | None = None
+    only_with: re.Pattern[str] | None = None
+
+
+def _pattern(text: str) -> re.Pattern[str]:
+    return re.compile(text, re.IGNORECASE | re.MULTILINE)
+
+
+_CONTAINER_LOGS = _pattern(r"/var/log/(?:containers|pods)|/var/lib/docker/containers")
+_CRI = _pattern(r"\bcri\b|stdout\|stderr|logtag|containerd|format[:=\s]+container\b")
+
+_PARSERS = (
+    _Sign(
+        found=_pattern(r"^\s*parser\s+docker\b"),
+        unless=_CRI,
+        message="Fluent Bit parses container logs as Docker's JSON (Parser docker)",
+    ),
+    _Sign(
+        found=_pattern(r"^\s*docker_mode\s+on\b"),
+        unless=_CRI,
+        message="Fluent Bit joins lines of Docker's JSON (Docker_Mode On)",
+    ),
+    _Sign(
+        found=_pattern(r"^\s*(?:@type|format)\s+json\b"),
+        only_with=_CONTAINER_LOGS,
+        unless=_CRI,
+        message="Fluentd parses container logs as JSON",
+    ),
+    _Sign(
+        found=_pattern(r"^\s*-?\s*type:\s*[\"']?docker[\"']?\s*$"),
+        message="Filebeat uses the docker input",
+    ),
+    _Sign(
+        found=_pattern(r"^\s*-\s*docker:\s*(?:\{\s*\})?\s*$"),
+        unless=_pattern(r"^\s*-\s*cri:"),
+        message="Promtail's pipeline has the stage docker and no stage cri",
+    ),
+)
+
+_EXPECTATIONS = (
+    _Sign(found=_pattern(r"^\s*\[\[inputs\.docker\]\]"), message="Telegraf reads inputs.docker"),
+    _Sign(
+        found=_pattern(r"^\s*containerRuntimeExecutor:\s*[\"']?docker\b"),
+        message="Argo Workflows uses the docker executor",
+    ),
+    _Sign(
+        found=_pattern(r"^\s*executor\s*=\s*\"docker(?:\+machine|-windows)?\""),
+        message="GitLab Runner uses the docker executor",
+    ),
+    _Sign(
+        found=_pattern(r"(?:/var)?/run/(?:docker|dockershim|cri-dockerd)\.sock"),
+        message="it names a socket of Docker's",
+        unless=_pattern(r"containerd\.sock"),
+    ),
+    _Sign(
+        found=_pattern(r"\bengine_daemon_\w+|\bname=~?\"\^?k8s_"),
+        message="it uses metrics or names that only Docker gives",
+    ),
+)
+
+
+@survey_rule(
+    "log-parser",
+    WARNING,
+    title="A log agent expects Docker's log format",
+    why="Docker writes JSON lines, containerd writes `TIME STREAM F TEXT`. A parser for one drops "
+    "or garbles the other. During the rollout a cluster has both.",
+    fix="Use a parser that reads both, such as Fluent Bit's `multiline.parser docker, cri`.",
+)
+def log_parser(survey: Survey) -> Iterator[Hit]:
+    yield from _signs(survey, _PARSERS)
+
+
+@survey_rule(
+    "docker-in-config",
+    WARNING,
+    title="A ConfigMap expects Docker",
+    why="Whoever reads it will look for something that containerd nodes do not have.",
+    fix="Change the setting to the CRI, to containerd's socket, or to the kubelet's metrics.",
+)
+def docker_in_config(survey: Survey) -> Iterator[Hit]:
+    yield from _signs(survey, _EXPECTATIONS)
+
+
+def _signs(survey: Survey, signs: tuple[_Sign, ...]) -> Iterator[Hit]:
+    for config_map in survey.snapshot.config_maps:
+        text = "\n".join(str(value) for value in (config_map.get("data") or {}).values())
+        for sign in signs:
+            if _holds(sign, text):
+                yield Hit(
+                    message=sign.message,
+                    subject=_subject(config_map),
+                    source=str(config_map.get(SOURCE_KEY, "")),
+                )
+
+
+def _holds(sign: _Sign, text: str) -> bool:
+    if sign.found.search(text) is None:
+        return False
+    if sign.only_with is not None and sign.only_with.search(text) is None:
+        return False
+    return sign.unless is None or sign.unless.search(text) is None
+
+
+def _subject(config_map: Manifest) -> Subject:
+    meta = config_map["metadata"]
+    return Subject(
+        kind="ConfigMap", namespace=meta.get("namespace", ""), name=str(meta.get("name", ""))
+    )

@@ -1,0 +1,52 @@
+"""Pods that read Docker's data, logs, configuration or programs on the node."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from unshim.audit import paths
+from unshim.audit.finding import Severity
+from unshim.audit.rule import Hit, Survey, workload_rule
+from unshim.audit.workloads import Workload
+from unshim.core.edits import node_values
+
+BLOCKER, WARNING, INFO = Severity.BLOCKER, Severity.WARNING, Severity.INFO
+
+
+def _roots(survey: Survey) -> frozenset[str]:
+    """Docker's data folders: the usual one and those of the nodes."""
+    found = {node_values.docker_root(node.facts) for node in survey.nodes if node.facts}
+    return frozenset({"/var/lib/docker", *(paths.normalise(root) for root in found)})
+
+
+@workload_rule(
+    "docker-data",
+    WARNING,
+    title="A pod reads Docker's data folder",
+    why="New containers no longer appear there. Container logs are plain files under /var/log/pods "
+    "then, no longer links into /var/lib/docker/containers, and their format changes.",
+    fix="Log agents: read /var/log/pods or /var/log/containers with a parser for the CRI format. "
+    "Others: use the CRI or the kubelet's API.",
+)
+def docker_data(workload: Workload, survey: Survey) -> Iterator[Hit]:
+    roots = _roots(survey)
+    for place in workload.host_paths:
+        if any(paths.inside(place.path, root) for root in roots):
+            logs = place.path.endswith("/containers")
+            kind = "container logs" if logs else "data"
+            yield Hit(message=f"reads Docker's {kind} at {place.written}")
+        elif place.path == "/var/lib":
+            yield Hit(message="mounts /var/lib, which holds Docker's data", severity=INFO)
+
+
+@workload_rule(
+    "docker-files",
+    WARNING,
+    title="A pod uses Docker's configuration or programs",
+    why="They no longer decide anything on a containerd node, and go away with Docker.",
+    fix="Registries: /etc/containerd/certs.d. The docker command: crictl or the Kubernetes API.",
+)
+def docker_files(workload: Workload, _: Survey) -> Iterator[Hit]:
+    for place in workload.host_paths:
+        if any(paths.inside(place.path, folder) for folder in paths.DOCKER_FILES):
+            yield Hit(message=f"mounts {place.written}")
