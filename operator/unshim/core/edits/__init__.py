@@ -24,18 +24,42 @@ from unshim.core.facts import NodeFacts
 from unshim.core.objects import Manifest
 from unshim.core.options import Options
 from unshim.core.steps import FileChange
+from unshim.errors import UnsupportedNode
 
 Edit = Callable[[NodeFacts, Options], tuple[FileChange, ...]]
 
+#: Files in which text that is not UTF-8 concerns no edit.
+_UNREAD = ("/etc/sysctl.d/", "/etc/modules-load.d/", "/usr/lib/", "/etc/kubernetes/manifests/")
+
+
+def _reading(edit: Edit) -> Edit:
+    """The edit, refusing a node with a file that exists but could not be read as text.
+
+    To an edit such a file looks absent, and it would be overwritten or passed over.
+    """
+
+    def guarded(facts: NodeFacts, options: Options) -> tuple[FileChange, ...]:
+        for key, why in sorted(facts.errors.items()):
+            path = key.removeprefix("file:")
+            if path != key and not path.startswith(_UNREAD):
+                raise UnsupportedNode(
+                    f"{facts.hostname}: {path} could not be read ({why}). Nothing was changed. "
+                    "Make it plain UTF-8 text and try again."
+                )
+        return edit(facts, options)
+
+    return guarded
+
+
 EDITS: Mapping[str, Edit] = {
-    "kubelet-flags": kubelet_flags.edit,
-    "kubelet-config": kubelet_config.edit,
-    "kubelet-unit": kubelet_unit.edit,
-    "containerd-config": containerd_config.edit,
-    "registry-hosts": registry_hosts.edit,
-    "containerd-drop-in": containerd_drop_in.edit,
-    "crictl-config": crictl_config.edit,
-    "sysctl-persistence": sysctl_persistence.edit,
+    "kubelet-flags": _reading(kubelet_flags.edit),
+    "kubelet-config": _reading(kubelet_config.edit),
+    "kubelet-unit": _reading(kubelet_unit.edit),
+    "containerd-config": _reading(containerd_config.edit),
+    "registry-hosts": _reading(registry_hosts.edit),
+    "containerd-drop-in": _reading(containerd_drop_in.edit),
+    "crictl-config": _reading(crictl_config.edit),
+    "sysctl-persistence": _reading(sysctl_persistence.edit),
 }
 
 #: Paths and globs whose text the edits read, besides the units' fragments, drop-ins and environment

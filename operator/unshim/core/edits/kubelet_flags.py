@@ -161,14 +161,10 @@ def _changes(arguments: Sequence[Argument], found: Sequence[flags.Flag], want: W
         if flag.name in want.remove or (value is not None and flag is not last[flag.name]):
             drop |= set(range(flag.first, flag.last + 1))
         elif value is not None and flag.value != value:
-            replace[flag.last] = _spelled(arguments[flag.last].text, flag, value)
+            replace[flag.first] = f"--{flag.name}={value}"
+            drop |= set(range(flag.first + 1, flag.last + 1))
     add = tuple(f"--{name}={value}" for name, value in want.values.items() if name not in last)
     return Changes(replace=replace, drop=frozenset(drop), add=add, add_to=_anchor(arguments, drop))
-
-
-def _spelled(word: str, flag: flags.Flag, value: str) -> str:
-    """The flag as its author wrote it, with another value."""
-    return value if flag.first != flag.last else f"{word.partition('=')[0]}={value}"
 
 
 def _anchor(arguments: Sequence[Argument], drop: set[int]) -> Place:

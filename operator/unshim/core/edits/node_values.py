@@ -65,9 +65,10 @@ def uses_cri_dockerd(facts: NodeFacts) -> bool:
 
 
 def shim_flag(facts: NodeFacts, name: str, default: str) -> str:
-    """A dockershim flag's value, from the kubelet or, where that has none, from cri-dockerd."""
-    kubelet = flags.effective(kubelet_sources.running(facts).argv)
-    return kubelet.get(name) or shim_flags(facts).get(name) or default
+    """A dockershim flag's value, from whichever runs the sandboxes: cri-dockerd or the kubelet."""
+    if uses_cri_dockerd(facts):
+        return shim_flags(facts).get(name) or default
+    return flags.effective(kubelet_sources.running(facts).argv).get(name) or default
 
 
 def pause_image(facts: NodeFacts) -> str:

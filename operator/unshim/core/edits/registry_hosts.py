@@ -84,21 +84,28 @@ def _hub(
         url = (mirror if "://" in mirror else f"https://{mirror}").rstrip("/")
         scheme, _, host = url.partition("://")
         if scheme == "https":
-            access = _access(host, host in insecure, certificates.get(host, Certificates()))
+            own = certificates.get(host, Certificates())
+            access = _access(host, host in insecure, own, folder=f"../{host}/")
             hosts[url] = {"capabilities": _PULL, **access}
         else:
             hosts[url] = {"capabilities": _PULL}
     return {"server": _HUB_SERVER, "host": hosts}
 
 
-def _access(host: str, insecure: bool, certificates: Certificates) -> dict[str, Any]:
+def _access(
+    host: str, insecure: bool, certificates: Certificates, *, folder: str = ""
+) -> dict[str, Any]:
+    """How to reach a host. Paths are relative, so that certs.d can be tried before it is in place.
+
+    `folder` leads from the hosts.toml to the host's own folder, where that is another one.
+    """
     access: dict[str, Any] = {}
     if certificates.ca:
-        access["ca"] = [f"{CONTAINERD_CERTS}/{host}/{name}" for name in certificates.ca]
+        access["ca"] = [f"{folder}{name}" for name in certificates.ca]
     if certificates.client:
         access["client"] = [
             [
-                f"{CONTAINERD_CERTS}/{host}/{name}",
+                f"{folder}{name}",
                 f"{DOCKER_CERTS}/{host}/{name.removesuffix('.cert')}.key",
             ]
             for name in certificates.client
