@@ -92,7 +92,7 @@ machine() {
         [ ! -r "/proc/sys/$name" ] || printf '%s\t%s\n' "$name" "$(cat "/proc/sys/$name")"
     done | emit sysctls
     for tool in apt-get dnf yum zypper ctr crictl docker runc containerd flock systemd-run sha256sum \
-        tar iptables nvidia-container-runtime kubeadm; do
+        base64 timeout tar iptables nvidia-container-runtime kubeadm; do
         ! command -v "$tool" >/dev/null || echo "$tool"
     done | emit tools
 }
