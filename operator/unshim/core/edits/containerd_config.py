@@ -14,7 +14,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from unshim.core import flags
-from unshim.core.edits import containerd_merge, docker_settings, node_values, toml_text
+from unshim.core.edits import (
+    containerd_merge,
+    docker_settings,
+    kubelet_config,
+    kubelet_sources,
+    node_values,
+    toml_text,
+)
 from unshim.core.edits.docker_settings import Translation
 from unshim.core.facts import NodeFacts
 from unshim.core.options import Options
@@ -129,12 +136,31 @@ def _cni(facts: NodeFacts) -> dict[str, Any]:
     )
 
 
+def _refuse_driver_flip(facts: NodeFacts, driver: str) -> None:
+    """From 1.31 on the kubelet asks the runtime for the driver, and containerd 1.x has no answer.
+
+    Then it falls back to its own configuration, which may never have mattered before.
+    """
+    kubelet = kubelet_sources.running(facts)
+    if flags.minor(kubelet.version) < (1, 31) or version(facts) >= (2, 0):
+        return
+    flag = flags.effective(kubelet.argv).get("cgroup-driver", "")
+    own = flag or kubelet_config.value(facts, "cgroupDriver") or "cgroupfs"
+    if own != driver:
+        raise UnsupportedNode(
+            f"{facts.hostname}: pods run with the cgroup driver {driver}, but the kubelet's own "
+            f"setting is {own}, and it would fall back to that with containerd 1.x. Nothing was "
+            f"changed. Set cgroupDriver: {driver} in {kubelet.config_path or 'its configuration'}."
+        )
+
+
 def _runtimes(facts: NodeFacts, docker: Translation, document: containerd_merge.Document) -> None:
     """runc and Docker's other runtimes, each with the kubelet's cgroup driver.
 
     A runtime without SystemdCgroup falls back to cgroupfs on its own.
     """
     driver = facts.kubelet.cgroup_driver if facts.kubelet else ""
+    _refuse_driver_flip(facts, driver)
     if driver not in ("systemd", "cgroupfs"):
         raise UnsupportedNode(
             f"{facts.hostname}: the kubelet's effective cgroup driver is unknown "

@@ -40,6 +40,9 @@ def read(
         raise UnsupportedNode(
             f"{hostname}: {path} does not parse: {exc}. Nothing was changed. Repair it first."
         ) from exc
+    # `containerd config dump` names the file itself among its imports.
+    imports = [name for name in found.pop("imports", []) if name != path]
+    found |= {"imports": imports} if imports else {}
     problems = _problems(found, containerd)
     if problems:
         raise UnsupportedNode(

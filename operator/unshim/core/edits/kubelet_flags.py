@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from unshim.core import flags
-from unshim.core.edits import docker_settings, kubelet_config, kubelet_sources
+from unshim.core.edits import docker_settings, kubelet_config, kubelet_sources, node_values
 from unshim.core.edits.kubelet_sources import Argument, Changes, Place
 from unshim.core.facts import NodeFacts
 from unshim.core.options import Options
@@ -105,10 +105,13 @@ def _refuse_foreign_network(
 ) -> None:
     """Without CNI, dockershim gives pods Docker's own network; containerd has no such thing."""
     dockershim = version < (1, 24) and have.get("container-runtime", "docker") == "docker"
-    plugin = have.get("network-plugin", "")
-    if dockershim and plugin != "cni":
+    if dockershim:
+        who, plugin = "the kubelet", have.get("network-plugin", "")
+    else:  # cri-dockerd's default is cni
+        who, plugin = "cri-dockerd", node_values.shim_flags(facts).get("network-plugin", "cni")
+    if plugin != "cni":
         raise UnsupportedNode(
-            f"{facts.hostname}: the kubelet runs with --network-plugin={plugin or '(unset)'}: its "
+            f"{facts.hostname}: {who} runs with --network-plugin={plugin or '(unset)'}: its "
             "pods live in a network that containerd cannot provide. Nothing was changed. Move the "
             "cluster to a CNI plugin (--network-plugin=cni) first."
         )

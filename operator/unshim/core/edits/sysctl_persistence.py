@@ -47,7 +47,8 @@ def _persisted(facts: NodeFacts, after: str = "") -> Mapping[str, str]:
     """What sysctl.d's files set, the last by name winning; only files sorting after `after`."""
     base = after.rpartition("/")[2]
     found: dict[str, str] = {}
-    for path in sorted(facts.files, key=lambda path: path.rpartition("/")[2]):
+    # Of two files with one name /etc's counts: it comes last.
+    for path in sorted(facts.files, key=lambda p: (p.rpartition("/")[2], p.startswith("/etc/"))):
         folder, _, name = path.rpartition("/")
         if folder.endswith("/sysctl.d") and path != SYSCTLS and name > base:
             lines = _SYSCTL_LINE.findall(facts.files[path])
