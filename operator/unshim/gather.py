@@ -7,10 +7,9 @@ import shlex
 from unshim.core import edits, facts_parse
 from unshim.core.facts import NodeFacts, NodeRun
 from unshim.errors import StepFailed
-from unshim.node import script
+from unshim.node import FACTS, script
 from unshim.ports import Completed, NodeShell
 
-FACTS = "facts.sh"
 FACTS_SECONDS = 60.0  # an ordinary node answers within one
 RUNS_SECONDS = 15.0
 

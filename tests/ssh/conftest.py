@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from unshim.errors import HostKeyRejected
 from unshim.ssh import Jump, Secret, SshConnector, SshSettings
 
 SSHD = shutil.which("sshd", path="/usr/sbin:/usr/bin:/sbin:/usr/local/sbin")
@@ -86,6 +88,11 @@ class Sshd:
         """Process ids of the sshd children that serve connections."""
         path = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
         return [int(word) for word in path.read_text().split()]
+
+    def kill_sessions(self) -> None:
+        """The connections are lost, as if the network or sshd itself had died."""
+        for pid in self.sessions():
+            os.kill(pid, signal.SIGKILL)
 
     def stop(self) -> None:
         self.process.terminate()
@@ -215,3 +222,17 @@ def settings(server: Sshd, key: KeyPair, **changes: object) -> SshSettings:
 
 def jump_through(server: Sshd) -> Jump:
     return Jump(host="127.0.0.1", port=server.port)
+
+
+def refusal(connector: SshConnector, node: str = "worker-1") -> str:
+    with pytest.raises(HostKeyRejected) as caught:
+        connector.connect("127.0.0.1", node=node)
+    return str(caught.value)
+
+
+def accepted(connector: SshConnector, node: str = "worker-1") -> bool:
+    shell = connector.connect("127.0.0.1", node=node)
+    try:
+        return shell.run("echo in", timeout=5).out == "in\n"
+    finally:
+        shell.close()

@@ -132,12 +132,7 @@ def test_our_deadline_ends_a_call_that_gets_no_answer(
 def test_a_lost_connection_is_said_at_once(sshd: Sshd, shell: SshShell) -> None:
     """Killing sshd's child in the middle of a script raises at once, and so does a retry."""
 
-    def kill() -> None:
-        for pid in sshd.sessions():
-            os.kill(pid, signal.SIGKILL)
-
-    killer = threading.Timer(0.5, kill)
-    killer.start()
+    threading.Timer(0.5, sshd.kill_sessions).start()
     before = time.monotonic()
     with pytest.raises(NodeUnreachable, match="outcome is not known"):
         shell.run("echo begun; sleep 30", timeout=60)

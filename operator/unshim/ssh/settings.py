@@ -98,8 +98,8 @@ def parse_jump(text: str) -> Jump:
 def _host_and_port(place: str) -> tuple[str, int]:
     """(“”, 0) when it makes no sense."""
     if place.startswith("["):
-        host, _, rest = place[1:].partition("]")
-        port = rest.removeprefix(":") or "22"
+        host, closed, rest = place[1:].partition("]")
+        port = (rest.removeprefix(":") or "22") if closed else ""
     elif place.count(":") > 1:
         host, port = place, "22"
     else:
