@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from tests.core.edits import cases
 from unshim.core import edits, flags
-from unshim.core.edits import kubelet_sources, toml_text
+from unshim.core.edits import kubelet_flags, kubelet_sources, toml_text
 from unshim.core.facts import Containerd, NodeFacts, Unit
 from unshim.core.options import Options
 from unshim.errors import UnsupportedNode
@@ -214,3 +214,46 @@ def test_variables_of_a_cri_dockerd_node() -> None:
     assert found["UNSHIM_PAUSE_IMAGE"] == "mirror/pause:1"
     assert found["UNSHIM_CNI_CACHE"] == "/c"
     assert found["UNSHIM_KEEP_DOCKER"] == "1"
+
+
+#: First kubelet version that does not know the flag and exits because of it.
+GONE_IN = {
+    **dict.fromkeys(sorted(kubelet_flags.DOCKERSHIM_FLAGS - {"non-masquerade-cidr"}), 24),
+    "container-runtime": 27,
+    "pod-infra-container-image": 35,
+}
+_KUBEADM_ENV = "/var/lib/kubelet/kubeadm-flags.env"
+
+
+def kubeadm_wrote(minor: int) -> str:
+    """kubeadm-flags.env of a Docker node as kubeadm of that version writes it."""
+    pause = "--pod-infra-container-image=registry.k8s.io/pause:3.9"
+    if minor < 24:
+        return f'KUBELET_KUBEADM_ARGS="--network-plugin=cni {pause}"\n'
+    remote = "--container-runtime=remote " if minor < 27 else ""
+    pause = pause if minor < 35 else ""
+    endpoint = "--container-runtime-endpoint=unix:///var/run/cri-dockerd.sock"
+    return f'KUBELET_KUBEADM_ARGS="{remote}{endpoint} {pause}"\n'
+
+
+@pytest.mark.parametrize("minor", range(18, 37))
+def test_every_version_starts_on_containerd_and_survives_its_upgrade(minor: int) -> None:
+    """No flag is left that this kubelet, or the next one, would die of, and it finds containerd.
+
+    The pause image's flag alone stays through its last version, for image garbage collection.
+    """
+    over = {
+        "kubelet": {"version": f"1.{minor}.3", "argv": "(composed)"},
+        "files": {_KUBEADM_ENV: kubeadm_wrote(minor)},
+    }
+    facts = cases.facts(cases.merged(cases.base(), over))
+    (change,) = edits.EDITS["kubelet-flags"](facts, OPTIONS)
+    files = {**facts.files, change.path: change.after or ""}
+    words = [argument.text for argument in kubelet_sources.compose(facts, files)]
+    have = flags.effective(["kubelet", *words])
+    assert flags.on_containerd(["kubelet", *words], f"1.{minor}.3")
+    assert [name for name in have if GONE_IN.get(name, 99) <= minor] == []
+    upgraded = minor + 1
+    fatal = {name for name in have if GONE_IN.get(name, 99) <= upgraded}
+    assert fatal <= ({"container-runtime"} if minor < 24 else {"pod-infra-container-image"})
+    assert ("pod-infra-container-image" in have) is (minor < 35)

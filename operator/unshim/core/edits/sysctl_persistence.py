@@ -34,7 +34,8 @@ def edit(facts: NodeFacts, _options: Options) -> tuple[FileChange, ...]:
             )
     persisted = _persisted(facts)
     changes = [_sysctls([key for key in on if persisted.get(key) != "1"], facts)]
-    changes.append(_modules(facts, bridge=any(key in on for key in _BRIDGE)))
+    if any(key in on for key in _BRIDGE):
+        changes.append(_modules(facts))
     return tuple(change for change in changes if change is not None)
 
 
@@ -62,18 +63,16 @@ def _sysctls(keys: list[str], facts: NodeFacts) -> FileChange | None:
     return _change(facts, SYSCTLS, text) if keys else None
 
 
-def _modules(facts: NodeFacts, *, bridge: bool) -> FileChange | None:
-    wanted = ["overlay", *(["br_netfilter"] if bridge else [])]
+def _modules(facts: NodeFacts) -> FileChange | None:
+    """br_netfilter, without which its sysctls do not exist. containerd's unit loads overlay."""
     loaded = {
         line.strip()
         for path, text in facts.files.items()
         if path.rpartition("/")[0].endswith("/modules-load.d") and path != MODULES
         for line in text.splitlines()
     }
-    missing = [name for name in wanted if name not in loaded]
-    text = "# Written by unshim: dockerd loaded these at each start.\n"
-    text += "".join(f"{name}\n" for name in missing)
-    return _change(facts, MODULES, text) if missing else None
+    text = "# Written by unshim: dockerd loaded this at each start.\nbr_netfilter\n"
+    return None if "br_netfilter" in loaded else _change(facts, MODULES, text)
 
 
 def _change(facts: NodeFacts, path: str, text: str) -> FileChange | None:
