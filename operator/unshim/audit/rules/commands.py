@@ -13,7 +13,7 @@ from unshim.audit.workloads import Workload
 BLOCKER, WARNING, INFO = Severity.BLOCKER, Severity.WARNING, Severity.INFO
 
 _ARGUMENT = re.compile(
-    r"(?:^|\s)--?(?:docker(?:=true)?(?=\s|$)|docker-(?:endpoint|socket|host|root|run)\b|"
+    r"(?:^|\s)--?(?:docker(?:=(?!false)\S+)?(?=\s|$)|docker-(?:endpoint|socket|host|root|run)\b|"
     r"(?:container-?)?runtime(?:-type)?[= ]docker\b)"
 )
 _SHIM = re.compile(r"[\w/.:-]*(?:dockershim|cri-dockerd)\.sock")
