@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -129,12 +130,10 @@ def test_defaults_are_the_codes_defaults() -> None:
         "force": drain.force,
         "deleteEmptyDirData": drain.delete_empty_dir_data,
         "ignoreDaemonSets": drain.ignore_daemon_sets,
-        "podSelector": drain.pod_selector,
     }
     assert defaults("verify") == {
         "timeoutSeconds": verify.timeout_seconds,
         "readings": verify.readings,
-        "canaryImage": verify.canary_image,
     }
     assert properties["deadManSeconds"]["default"] == options.dead_man_seconds
     assert properties["playbook"]["default"] == options.playbook
@@ -184,6 +183,25 @@ def test_every_result_fits(result: Result) -> None:
     check(migration() | {"status": render(ended)})
 
 
+def test_empty_strings_are_nullable() -> None:
+    """Every string that a status may hold empty is nullable: 1.20 can take "" for null (seen)."""
+    ended = Progress(run="r", node="n", phase="Failed", result=Result.FAILED)
+    check_row = proof.Check(name="ready", ok=True).as_status()
+    finding = {"rule": "r", "severity": "info", "subject": "", "message": "", "fix": ""}
+    plan = {"step": "s", "summary": "", "state": "", "diff": ""}
+    body = render(replace(ended, checks=(check_row,), findings=(finding,), plan=(plan,)))
+
+    def walk(value: Any, schema: dict[str, Any], at: str) -> None:
+        if value == "":
+            assert schema.get("nullable"), at
+        for name, sub in value.items() if isinstance(value, dict) else ():
+            walk(sub, schema["properties"][name], f"{at}.{name}")
+        for item in value if isinstance(value, list) else ():
+            walk(item, schema["items"], f"{at}[]")
+
+    walk(body, SCHEMA["properties"]["status"], "status")
+
+
 def test_the_crd_is_structural_and_old_servers_take_it() -> None:
     """v1, one stored version, a type everywhere, no keyword that 1.16 does not know."""
     assert CRD["apiVersion"] == "apiextensions.k8s.io/v1"
@@ -196,7 +214,7 @@ def test_the_crd_is_structural_and_old_servers_take_it() -> None:
         "Node", "Phase", "Step", "Reason", "Runtime", "Age",
     ]  # fmt: skip
     known = {
-        "type", "description", "properties", "required", "items", "default", "enum", "pattern",
+        "type", "nullable", "description", "properties", "required", "items", "default", "enum", "pattern",
         "format", "minimum", "maximum", "minLength", "maxLength", "maxItems",
         "x-kubernetes-list-type", "x-kubernetes-list-map-keys",
     }  # fmt: skip
@@ -210,6 +228,17 @@ def test_the_crd_is_structural_and_old_servers_take_it() -> None:
             walk(schema["items"], f"{at}[]")
 
     walk(SCHEMA, "")
+
+
+def test_no_default_is_an_empty_string() -> None:
+    """API server 1.20 reads `default: ""` as null and refuses the whole CRD (seen in the lab)."""
+
+    def walk(schema: dict[str, Any]) -> None:
+        assert schema.get("default") != ""
+        for sub in schema.get("properties", {}).values():
+            walk(sub)
+
+    walk(SCHEMA)
 
 
 def test_every_field_of_the_spec_is_explained() -> None:
