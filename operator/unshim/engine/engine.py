@@ -90,7 +90,7 @@ class Engine:
         decision = decide(view)
         if decision.action is Action.FINISH:
             return self._finish(session, view, decision)
-        self._publish(session, _progress(session, view, decision))
+        self._publish(session, _begun(session, view, decision))
         wait = self._perform(session, view, decision)
         progress = _progress(session, view, decision, wait.message if wait else "")
         return dataclasses.replace(progress, delay=wait.seconds if wait else 0.0)
@@ -157,6 +157,15 @@ def _progress(session: Session, view: View, decision: Decision, message: str = "
         message=message or decision.message,
         runtime=view.node.runtime,
     )
+
+
+def _begun(session: Session, view: View, decision: Decision) -> Progress:
+    """The same action tried again keeps its message: a status must not flicker."""
+    progress = _progress(session, view, decision)
+    last = session.last
+    if last is not None and (last.phase, last.step) == (progress.phase, progress.step):
+        return dataclasses.replace(progress, message=last.message, delay=last.delay)
+    return progress
 
 
 def _facts_of(session: Session) -> dict[str, Any]:

@@ -55,11 +55,12 @@ def _reading(
     pods = tools.cluster.pods_on(view.node.name)
     reading = proof.Reading(node=view.node, pods=tuple(pods), since=since, runtime=runtime)
     checks = proof.judge_cluster(baseline, reading)
-    if all(check.ok for check in checks):
+    canary = _canary(tools, session, image)  # on its way while the other pods come back
+    if all(check.ok for check in checks) and (canary is None or canary.done):
         machine = looking.connected(tools, session, view.node, fresh=True)
-        facts = machine.proof()
-        canary = _canary(tools, session, image)
-        checks += proof.judge_node(baseline, reading, facts, canary)
+        checks += proof.judge_node(baseline, reading, machine.proof(), canary)
+    elif canary is not None and not canary.done:
+        checks += (proof.Check(name="canary", ok=False, message=canary.message),)
     session.checks = tuple(check.as_status() for check in checks)
     return checks
 
