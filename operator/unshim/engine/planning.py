@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 
 from unshim.core import edits
@@ -13,6 +14,7 @@ from unshim.core.steps import FileChange, FileStep, Playbook, ScriptStep
 from unshim.engine.session import Session
 from unshim.ports import Machine
 
+_PASSWORD = re.compile(r"://[^\s/@\"']+@")  # proxies may carry user and password
 MAX_DIFF = 4000  # characters of one file's diff in a status
 
 Changes = Mapping[str, tuple[FileChange, ...]]
@@ -59,7 +61,8 @@ def difference(change: FileChange) -> str:
     after = (change.after or "").splitlines(keepends=True)
     source = change.path if change.before is not None else "/dev/null"
     target = change.path if change.after is not None else "/dev/null"
-    return "".join(
+    text = "".join(
         line if line.endswith("\n") else line + "\n"
         for line in difflib.unified_diff(before, after, source, target)
     )
+    return _PASSWORD.sub("://***@", text)
