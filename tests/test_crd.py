@@ -12,6 +12,7 @@ import jsonschema
 import pytest
 import yaml
 
+from unshim.audit import finding
 from unshim.core import proof, resource, status
 from unshim.core.decide import Action, Result
 from unshim.core.options import DrainOptions, Options, VerifyOptions
@@ -144,6 +145,13 @@ def render(progress: Progress) -> dict[str, Any]:
     return {name: value for name, value in new.items() if value is not None}
 
 
+FINDING = finding.Finding(
+    rule="r",
+    severity=finding.Severity.INFO,
+    subject=finding.Subject(kind="Node", name="worker-1"),
+    message="m",
+    suppressed_by="accepted",
+)
 FULL = Progress(
     run="0b1c",
     node="worker-1",
@@ -153,9 +161,8 @@ FULL = Progress(
     message="1 pod has to leave",
     runtime="docker://20.10.24",
     reached=frozenset({"Audited"}),
-    findings=(
-        {"rule": "drain/x", "severity": "warning", "subject": "s", "message": "m", "fix": "f"},
-    ),
+    findings=(FINDING.as_status(),),
+    counts=finding.counts(()),
     plan=({"step": "s", "summary": "t", "state": "already so", "diff": ""},),
     drain=DrainState(done=False, pending=1, total=2, blocked_by=("b",)).as_status(),
     checks=(proof.Check(name="ready", ok=False, message="no").as_status(),),
@@ -187,9 +194,9 @@ def test_empty_strings_are_nullable() -> None:
     """Every string that a status may hold empty is nullable: 1.20 can take "" for null (seen)."""
     ended = Progress(run="r", node="n", phase="Failed", result=Result.FAILED)
     check_row = proof.Check(name="ready", ok=True).as_status()
-    finding = {"rule": "r", "severity": "info", "subject": "", "message": "", "fix": ""}
+    row = {"rule": "r", "severity": "info", "subject": "", "message": "", "fix": ""}
     plan = {"step": "s", "summary": "", "state": "", "diff": ""}
-    body = render(replace(ended, checks=(check_row,), findings=(finding,), plan=(plan,)))
+    body = render(replace(ended, checks=(check_row,), findings=(row,), plan=(plan,)))
 
     def walk(value: Any, schema: dict[str, Any], at: str) -> None:
         if value == "":
@@ -214,8 +221,8 @@ def test_the_crd_is_structural_and_old_servers_take_it() -> None:
         "Node", "Phase", "Step", "Reason", "Runtime", "Age",
     ]  # fmt: skip
     known = {
-        "type", "nullable", "description", "properties", "required", "items", "default", "enum", "pattern",
-        "format", "minimum", "maximum", "minLength", "maxLength", "maxItems",
+        "type", "nullable", "description", "properties", "required", "items", "default", "enum",
+        "pattern", "format", "minimum", "maximum", "minLength", "maxLength", "maxItems",
         "x-kubernetes-list-type", "x-kubernetes-list-map-keys",
     }  # fmt: skip
 
