@@ -1,4 +1,4 @@
-"""Every rule, by cases: a snapshot laid over an ordinary node, and all that the audit says of it."""
+"""Every rule, by cases: a snapshot laid over an ordinary node, and all that is said of it."""
 
 from __future__ import annotations
 

@@ -1,0 +1,81 @@
+"""Findings as a table for a terminal, then what to do about each rule."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Sequence
+
+from unshim.audit.finding import Finding, counts
+from unshim.report.model import Meta, NodePlan, Plans, clean, cost, line, verdict
+
+WIDTH = 120
+_HEADER = ("SEVERITY", "RULE", "OBJECT", "WHAT")
+
+
+def render(findings: tuple[Finding, ...], plans: Plans, meta: Meta) -> str:
+    """The whole report, at most WIDTH columns wide where names allow."""
+    parts = [_summary(findings, meta)]
+    if findings:
+        parts += ["\n".join(_rows(findings)), "\n".join(_fixes(findings))]
+    parts += ["\n".join(_plan(node, plan)) for node, plan in sorted(plans.items())]
+    return "\n\n".join(parts) + "\n"
+
+
+def _summary(findings: tuple[Finding, ...], meta: Meta) -> str:
+    found = ", ".join(f"{count} {word}" for word, count in counts(findings).items() if count)
+    over = f" of {line(meta.scope)}" if meta.scope else ""
+    return f"Audit{over}: {found or 'nothing found'}. {verdict(findings)}"
+
+
+def _rows(findings: Sequence[Finding]) -> Iterator[str]:
+    cells = [(_word(f), f.rule, line(str(f.subject))) for f in findings]
+    widths = [max(len(cell[i]) for cell in [*cells, _HEADER[:3]]) for i in range(3)]
+    indent = sum(widths) + 6
+    yield _joined(_HEADER[:3], widths) + _HEADER[3]
+    for cell, finding in zip(cells, findings, strict=True):
+        text = line(finding.message) + _where(finding)
+        wrapped = textwrap.wrap(text, max(WIDTH - indent, 40), break_long_words=False) or [""]
+        yield _joined(cell, widths) + wrapped[0]
+        yield from (" " * indent + more for more in wrapped[1:])
+
+
+def _word(finding: Finding) -> str:
+    return "ignored" if finding.suppressed_by else finding.severity.value
+
+
+def _joined(cells: Sequence[str], widths: Sequence[int]) -> str:
+    return "".join(f"{cell:<{width}}  " for cell, width in zip(cells, widths, strict=True))
+
+
+def _where(finding: Finding) -> str:
+    told = []
+    if finding.subject.kind != "Node" and finding.nodes:
+        shown = ", ".join(finding.nodes[:3])
+        more = f" and {len(finding.nodes) - 3} more" if len(finding.nodes) > 3 else ""
+        told.append(f"on {shown}{more}")
+    if finding.source:
+        told.append(finding.source)
+    if finding.suppressed_by:
+        told.append(f"ignored: {line(finding.suppressed_by)}")
+    return f" [{'; '.join(line(part) for part in told)}]" if told else ""
+
+
+def _fixes(findings: Sequence[Finding]) -> Iterator[str]:
+    """Each rule once, in the order of the table."""
+    for finding in {f.rule: f for f in reversed(findings) if not f.suppressed_by}.values():
+        yield f"{finding.rule}: {finding.title}"
+        yield from _paragraph(f"Why: {finding.why}")
+        yield from _paragraph(f"Fix: {finding.fix}")
+
+
+def _paragraph(text: str) -> list[str]:
+    return textwrap.wrap(line(text), WIDTH - 4, initial_indent="    ", subsequent_indent="    ")
+
+
+def _plan(node: str, plan: NodePlan) -> Iterator[str]:
+    yield f"A migration of {node} would run {len(plan.steps)} steps:"
+    for step in plan.steps:
+        yield f"  {step.state:<12}  {step.step}: {line(step.summary)}"
+        yield from ("      " + clean(text) for text in step.diff.splitlines())
+    if told := cost(plan):
+        yield f"  {told}"
