@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,6 +23,13 @@ from unshim.ports import Completed
 from unshim.ssh.shell import wrap
 
 BEGAN = "unshim:began\n"
+CLIENT = """
+import socket, sys
+with socket.socket(socket.AF_UNIX) as sock:
+    sock.connect(sys.argv[1])
+    print(flush=True)
+    sys.stdin.read()
+"""
 
 
 class LocalShell:
@@ -215,6 +224,63 @@ def test_folders_that_flags_name_are_looked_at(tools: Tools, tmp_path: Path) -> 
     facts = gather.facts(LocalShell(path=str(tools.folder)), "here")
     assert [f.path for f in facts.cni_files] == [f"{tmp_path}/net.d/10-a.conf"]
     assert facts.cni_binaries[f"{tmp_path}/bin2"] == ("bridge",)
+
+
+def test_cri_dockerd_s_own_flags_count_where_it_runs(tools: Tools, tmp_path: Path) -> None:
+    """From kubelet 1.24 on the CNI flags are cri-dockerd's; its command line is a fact."""
+    (tmp_path / "net.d").mkdir()
+    (tmp_path / "net.d" / "10-a.conflist").write_text("{}")
+    flag = f"--cni-conf-dir={tmp_path}/net.d"
+    tools.service("kubelet.service", "kubelet", "--cni-conf-dir=/none")
+    tools.service("cri-docker.service", "cri-dockerd", flag)
+    facts = gather.facts(LocalShell(path=str(tools.folder)), "here")
+    assert facts.cri_dockerd_argv[-2:] == ("cri-dockerd", flag)
+    assert [f.path for f in facts.cni_files] == [f"{tmp_path}/net.d/10-a.conflist"]
+
+
+def test_users_of_docker_are_found_in_cron_units_and_scripts(tmp_path: Path) -> None:
+    """Files that call docker or name its socket are listed; comments and look-alikes are not."""
+    etc = tmp_path / "etc"
+    texts = {
+        "cron.d/prune": "0 3 * * * root docker system prune -f\n",
+        "cron.d/other": "# docker ps\n0 3 * * * root docker-cleanup-not --all\n",
+        "systemd/system/agent.service": "[Service]\nExecStart=/bin/a --sock /run/docker.sock\n",
+        "systemd/system/docker.service": "[Service]\nExecStart=/usr/bin/docker -d\n",
+        "systemd/system/late.service": "[Unit]\nAfter=docker.service\n",
+        "logrotate.d/containers": "postrotate\n  /usr/bin/docker kill -s USR1 x\nendscript\n",
+    }
+    for name, text in texts.items():
+        (etc / name).parent.mkdir(parents=True, exist_ok=True)
+        (etc / name).write_text(text)
+    launch = ["unshare", "-m", "sh", "-c", f'mount --bind {etc} /etc; exec "$@"', "sh", "sh", "-s"]
+    facts = gather.facts(LocalShell(launch), "here")
+    files = {path for path in facts.docker_users if path.startswith("/etc/")}
+    assert {path.replace("//", "/") for path in files} == {
+        "/etc/cron.d/prune",
+        "/etc/systemd/system/agent.service",
+        "/etc/logrotate.d/containers",
+    }
+    assert not any("//" in path for path in files)
+
+
+def test_processes_that_hold_docker_s_socket_are_found(tmp_path: Path) -> None:
+    """A process connected to a docker.sock is named; the one that serves it is not looked for."""
+    if shutil.which("ss") is None:
+        pytest.skip("needs ss")
+    path = str(tmp_path / "docker.sock")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(path)
+        server.listen()
+        client = subprocess.Popen(
+            [sys.executable, "-c", CLIENT, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        accepted, _ = server.accept()
+        assert client.stdout is not None
+        client.stdout.readline()
+        facts = gather.facts(LocalShell(), "here")
+        accepted.close()
+        client.communicate()
+    assert any(user.startswith("process python") for user in facts.docker_users)
 
 
 def test_private_keys_do_not_leave_the_node(tmp_path: Path) -> None:

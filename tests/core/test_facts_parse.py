@@ -261,6 +261,18 @@ def test_one_container_that_does_not_parse_spoils_no_other() -> None:
     assert "docker-containers" in facts.errors
 
 
+def test_what_may_hold_a_password_is_not_in_a_repr() -> None:
+    """Proxies' URLs carry passwords; facts end up in logs and tracebacks."""
+    facts = parse(
+        docker_info='{"ServerVersion":"20.10.24","HttpProxy":"http://u:canary@p"}',
+        dockerd_environment="HTTP_PROXY=http://u:canary@p",
+        **{"file__/etc/x": "canary"},
+    )
+    assert facts.docker is not None
+    assert facts.docker.environment == {"HTTP_PROXY": "http://u:canary@p"}
+    assert "canary" not in repr(facts)
+
+
 def test_units_answer_to_their_aliases_and_absent_ones_are_absent() -> None:
     """A unit is found under each of its names; a unit that does not exist is not in the mapping."""
     text = UNIT.format("docker.service").replace("Names=", "Names=dockerd.service ")

@@ -78,6 +78,7 @@ class Sshd:
     process: subprocess.Popen[bytes]
     log: Path
     folder: Path
+    address: str = "127.0.0.1"
 
     def line(self, key: KeyPair | None = None, host: str = "127.0.0.1") -> str:
         """The known_hosts line for it."""
@@ -113,6 +114,7 @@ class Sshds:
         host_key: KeyPair | None = None,
         launch: tuple[str, ...] = (),
         authorized: str | None = None,
+        address: str = "127.0.0.1",
     ) -> Sshd:
         """Start one; `lines` are added to its configuration, `launch` stands before its command."""
         assert SSHD is not None
@@ -129,7 +131,7 @@ class Sshds:
                 [
                     *lines,
                     f"Port {port}",
-                    "ListenAddress 127.0.0.1",
+                    f"ListenAddress {address}",
                     f"HostKey {host_key.path}",
                     f"AuthorizedKeysFile {keys}",
                     "StrictModes no",
@@ -150,7 +152,7 @@ class Sshds:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        server = Sshd(port=port, host_key=host_key, process=process, log=log, folder=folder)
+        server = Sshd(port, host_key, process, log, folder, address)
         self.running.append(server)
         wait_for_port(server)
         return server
@@ -167,7 +169,7 @@ def wait_for_port(server: Sshd) -> None:
     while time.monotonic() < deadline:
         assert server.process.poll() is None, server.log.read_text()
         with socket.socket() as sock:
-            if sock.connect_ex(("127.0.0.1", server.port)) == 0:
+            if sock.connect_ex((server.address, server.port)) == 0:
                 return
         time.sleep(0.02)
     raise AssertionError(f"sshd did not start: {server.log.read_text()}")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -237,3 +239,46 @@ def test_paramiko_lives_in_one_package() -> None:
         if "import paramiko" in path.read_text() or "from paramiko" in path.read_text()
     }
     assert users == {"ssh"}
+
+
+def test_a_network_that_swallows_everything_is_noticed(
+    sshds: Sshds, login_key: KeyPair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cable pulled in the middle of a script is noticed long before the script's deadline."""
+    monkeypatch.setattr("unshim.ssh.connector.SILENCE_SECONDS", 2)
+    monkeypatch.setattr("unshim.ssh.connector.KEEPALIVE_SECONDS", 1)
+    name = f"unshim{os.getpid()}"
+    with far_away(name) as (here, there):
+        launch = ("ip", "netns", "exec", name)
+        server = sshds.start(launch=launch, address=there)
+        made = SshConnector(settings(server, login_key, known_hosts=server.line(host=there)))
+        shell = made.connect(there, node="worker-1")
+        threading.Timer(
+            0.5, lambda: subprocess.run(["ip", "link", "set", here, "down"], check=True)
+        ).start()
+        before = time.monotonic()
+        with pytest.raises(NodeUnreachable, match="outcome is not known"):
+            shell.run("sleep 100", timeout=100)
+        assert time.monotonic() - before < 20
+
+
+@contextlib.contextmanager
+def far_away(name: str) -> Iterator[tuple[str, str]]:
+    """A network namespace at the other end of a cable: our end's name, its address."""
+    here, subnet = f"{name[-10:]}v", f"198.18.{os.getpid() % 250}"
+    commands = [
+        f"ip netns add {name}",
+        f"ip link add {here} type veth peer name eth0 netns {name}",
+        f"ip addr add {subnet}.1/24 dev {here}",
+        f"ip link set {here} up",
+        f"ip -n {name} addr add {subnet}.2/24 dev eth0",
+        f"ip -n {name} link set eth0 up",
+        f"ip -n {name} link set lo up",
+    ]
+    try:
+        for command in commands:
+            subprocess.run(command.split(), check=True)
+        yield here, f"{subnet}.2"
+    finally:
+        subprocess.run(["ip", "netns", "del", name], check=False)
+        subprocess.run(["ip", "link", "del", here], check=False, stderr=subprocess.DEVNULL)

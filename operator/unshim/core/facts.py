@@ -76,9 +76,9 @@ class Docker:
     """Docker Engine. `info` is `docker info --format '{{json .}}'`."""
 
     version: str
-    info: Mapping[str, Any]
+    info: Mapping[str, Any] = field(repr=False)  # may hold a proxy's password
     argv: tuple[str, ...] = ()
-    environment: Mapping[str, str] = field(default_factory=dict)  # dockerd's own, for proxies
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)  # dockerd's proxies
     containers: tuple[DockerContainer, ...] = ()
     images: tuple[DockerImage, ...] = ()
 
@@ -144,7 +144,8 @@ class NodeFacts:
     docker: Docker | None
     containerd: Containerd | None
     units: Mapping[str, Unit] = field(default_factory=dict)
-    files: Mapping[str, str] = field(default_factory=dict)  # text of each file an edit may change
+    # Text of each file an edit may change; some hold proxies' passwords.
+    files: Mapping[str, str] = field(default_factory=dict, repr=False)
     present: frozenset[str] = frozenset()  # paths that exist (of those asked for), folders too
     cni_files: tuple[CniFile, ...] = ()
     cni_binaries: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # folder -> names

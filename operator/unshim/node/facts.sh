@@ -273,7 +273,7 @@ docker_users() { # files that call docker, and processes that hold its socket op
             /etc/crontab /etc/cron.*/ /var/spool/cron /etc/systemd/system /etc/logrotate.d \
             /usr/local/bin /usr/local/sbin /opt/bin 2>/dev/null |
             grep -vE '/(docker|containerd|cri-docker|cri-dockerd|kubelet|unshim-[a-z-]*)\.(service|socket)(\.d/|$)'
-        ! command -v ss >/dev/null || timeout 5 ss -xpH 2>/dev/null | awk '
+        ! command -v ss >/dev/null || timeout 5 ss -xp 2>/dev/null | awk '
             $5 ~ /docker\.sock$/ { theirs[$8] = 1 }
             { inode[NR] = $6; who[NR] = $0 }
             END { for (i in inode) if (inode[i] in theirs) print who[i] }' |

@@ -59,15 +59,16 @@ def about(lines: Iterable[Line], host: str, port: int) -> tuple[Line, ...]:
     """The lines about `host` as seen through `port`.
 
     Like ssh(1): a port other than 22 is looked up as `[host]:port` first; lines for the bare name
-    count only when there is none.
+    count only when there is none. What is revoked under either name is revoked.
     """
     lines = tuple(lines)
-    if port != DEFAULT_PORT:
-        exact = tuple(line for line in lines if line.matches(f"[{host}]:{port}"))
-        if any(line.marker != REVOKED for line in exact):
-            bare = (line for line in lines if line.marker == REVOKED and line.matches(host))
-            return (*exact, *bare)
-    return tuple(line for line in lines if line.matches(host))
+    bare = tuple(line for line in lines if line.matches(host))
+    if port == DEFAULT_PORT:
+        return bare
+    exact = tuple(line for line in lines if line.matches(f"[{host}]:{port}"))
+    revoked = tuple(line for line in (*exact, *bare) if line.marker == REVOKED)
+    trusted = tuple(line for line in exact if line.marker != REVOKED)
+    return (*revoked, *(trusted or (line for line in bare if line.marker != REVOKED)))
 
 
 def fingerprint(blob: bytes) -> str:
