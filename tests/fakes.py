@@ -392,7 +392,7 @@ class FakeCluster:
 
         self.world.effect("api:annotate", act)
 
-    def pods_on(self, name: str) -> Sequence[Manifest]:
+    def pods_on(self, name: str, *, cached: bool = False) -> Sequence[Manifest]:
         prefix = self.machine.runtime.split(":", maxsplit=1)[0]
         if self.world.faults.never_proven and prefix == "containerd":
             prefix = "docker"

@@ -47,12 +47,15 @@ class SmallCluster:
     existence: int = 0
     graces: set[int | None] = field(default_factory=set)
     down: bool = False
+    stale: bool = False  # the server's cache has not seen the pods yet
+    lists: list[str] = field(default_factory=list)
     guard: threading.Lock = field(default_factory=threading.Lock)
 
-    def pods_on(self, _name: str) -> Sequence[Manifest]:
+    def pods_on(self, _name: str, *, cached: bool = False) -> Sequence[Manifest]:
         if self.down:
             raise ClusterUnavailable("down")
-        return tuple(self.pods.values())
+        self.lists.append("cached" if cached else "exact")
+        return () if cached and self.stale else tuple(self.pods.values())
 
     def daemonset_exists(self, namespace: str, name: str) -> bool:
         self.existence += 1
@@ -223,3 +226,18 @@ def test_an_unreachable_server_is_for_the_engine() -> None:
     cluster.down = True
     with pytest.raises(ClusterUnavailable):
         drain(cluster).pass_once("worker-1", NOW)
+
+
+def test_the_end_is_never_taken_from_a_cache() -> None:
+    """Polling reads the server's memory; that nothing is left is read from its store."""
+    cluster = world("a")
+    cluster.answers["a"] = lambda: BLOCKED
+    mine = drain(cluster)
+    mine.pass_once("worker-1", NOW)
+    mine.pass_once("worker-1", NOW)
+    assert cluster.lists == ["exact", "cached"]
+    cluster.stale = True
+    assert not mine.pass_once("worker-1", NOW).done
+    cluster.pods.clear()
+    assert mine.pass_once("worker-1", NOW).done
+    assert cluster.lists[2:] == ["cached", "exact", "cached", "exact"]

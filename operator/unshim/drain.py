@@ -50,6 +50,7 @@ class Drain:
         self._held_by: dict[str, str] = {}  # pod uid -> what holds it up
         self._daemon_sets: dict[str, bool] = {}  # "namespace/name" -> exists
         self._total = 0
+        self._begun = False
 
     def pass_once(self, node: str, now: datetime) -> DrainState:
         """Evict what may go now and say what is still there.
@@ -57,14 +58,21 @@ class Drain:
         Raises DrainRefused, before anything is evicted, when the options do not allow a pod to go,
         and later when the API server says that a pod never can; ClusterUnavailable.
         """
-        pods = self._cluster.pods_on(node)
-        verdicts = eviction.judge(pods, self._options, self._orphans(pods))
-        self._refuse(node, [j for j in verdicts if j.verdict is Verdict.REFUSE])
-        leaving = [j for j in verdicts if j.verdict in (Verdict.EVICT, Verdict.WAIT)]
+        leaving = self._leaving(node, cached=self._begun)
+        if self._begun and not leaving:
+            leaving = self._leaving(node, cached=False)  # the end is never taken from a cache
+        self._begun = True
         self._forget({j.uid for j in leaving})
         self._evict(node, [j for j in leaving if self._due(j, now)], now)
         self._total = max(self._total, len(leaving))
         return self._state(leaving)
+
+    def _leaving(self, node: str, *, cached: bool) -> Sequence[Judgement]:
+        """The pods whose containers must end. Raises DrainRefused for those that may not go."""
+        pods = self._cluster.pods_on(node, cached=cached)
+        verdicts = eviction.judge(pods, self._options, self._orphans(pods))
+        self._refuse(node, [j for j in verdicts if j.verdict is Verdict.REFUSE])
+        return [j for j in verdicts if j.verdict in (Verdict.EVICT, Verdict.WAIT)]
 
     def _orphans(self, pods: Sequence[Manifest]) -> frozenset[str]:
         """DaemonSets that own a pod here and are gone. Existence is asked for once per drain."""

@@ -66,8 +66,12 @@ class Cluster(Protocol):
     def annotate(self, name: str, key: str, value: str | None) -> None:
         """Set one annotation of the node, or remove it."""
 
-    def pods_on(self, name: str) -> Sequence[Manifest]:
-        """Every pod bound to the node, terminal ones too."""
+    def pods_on(self, name: str, *, cached: bool = False) -> Sequence[Manifest]:
+        """Every pod bound to the node, terminal ones too.
+
+        `cached` asks the API server's memory, which may lag a little. For polling: an exact list
+        makes an old server read every pod of the cluster from etcd.
+        """
 
     def daemonset_exists(self, namespace: str, name: str) -> bool: ...
 

@@ -113,6 +113,9 @@ def test_pods_of_the_node_only(server: Server, cluster: KubernetesCluster) -> No
     server.put(pod_path("web"), pod("web"))
     server.put(pod_path("other"), {**pod("other"), "spec": {"nodeName": "worker-2"}})
     assert [p["metadata"]["name"] for p in cluster.pods_on("worker-1")] == ["web"]
+    assert "resourceVersion" not in server.requests[-1][1]
+    assert len(cluster.pods_on("worker-1", cached=True)) == 1
+    assert "resourceVersion=0" in server.requests[-1][1]
 
 
 @pytest.mark.parametrize("policy", ["v1", "v1beta1"])

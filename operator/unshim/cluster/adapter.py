@@ -42,8 +42,8 @@ class KubernetesCluster:
     def annotate(self, name: str, key: str, value: str | None) -> None:
         nodes.annotate(self._api, name, key, value)
 
-    def pods_on(self, name: str) -> Sequence[Manifest]:
-        return pods.on_node(self._api, name)
+    def pods_on(self, name: str, *, cached: bool = False) -> Sequence[Manifest]:
+        return pods.on_node(self._api, name, cached=cached)
 
     def daemonset_exists(self, namespace: str, name: str) -> bool:
         return pods.daemonset_exists(self._api, namespace, name)

@@ -87,9 +87,12 @@ def _namespace_terminating(reply: Reply) -> bool:
     return any(cause.get("reason") == "NamespaceTerminating" for cause in causes)
 
 
-def on_node(api: Api, node: str) -> Sequence[Manifest]:
-    """Every pod bound to the node, terminal ones too."""
-    return tuple(api.items("/api/v1/pods", fieldSelector=f"spec.nodeName={node}"))
+def on_node(api: Api, node: str, *, cached: bool = False) -> Sequence[Manifest]:
+    """Every pod bound to the node, terminal ones too. `resourceVersion=0` is the server's cache."""
+    query = {"fieldSelector": f"spec.nodeName={node}"} | (
+        {"resourceVersion": "0"} if cached else {}
+    )
+    return tuple(api.items("/api/v1/pods", **query))
 
 
 def daemonset_exists(api: Api, namespace: str, name: str) -> bool:
