@@ -63,7 +63,7 @@ def verdict(text: str, number: int, port: int = 22, node: str = "n") -> str:
     peer = Peer(host="h", port=port, label="Node n", alias=node)
     offer = Offer(key_type=KEY_TYPE, blob=blob(number))
     try:
-        host_keys.check(known_hosts.parse(text), peer, offer, now=0.0)
+        host_keys.check(host_keys.claims(known_hosts.parse(text), peer), offer, now=0.0)
     except HostKeyRejected as exc:
         return str(exc)
     return ""

@@ -50,9 +50,12 @@ def unprivileged(sshds: Sshds, tmp_path: Path) -> Callable[[str], Sshd]:
 
 
 @pytest.mark.skipif(not SUDO, reason="needs sudo")
-def test_sudo_makes_us_root(unprivileged: Callable[[str], Sshd], login_key: KeyPair) -> None:
+@pytest.mark.parametrize("defaults", ["", "Defaults use_pty\n"])
+def test_sudo_makes_us_root(
+    unprivileged: Callable[[str], Sshd], login_key: KeyPair, defaults: str
+) -> None:
     """A user with passwordless sudo runs scripts as root; long ones and their deadline, too."""
-    server = unprivileged("root ALL=(ALL) ALL\nops ALL=(root) NOPASSWD: ALL\n")
+    server = unprivileged(f"{defaults}root ALL=(ALL) ALL\nops ALL=(root) NOPASSWD: ALL\n")
     shell = SshConnector(settings(server, login_key, user="ops")).connect("127.0.0.1", node="a")
     assert shell.run("id -u; cat", timeout=5).out == "0\n"
     filler = "# filler\n" * 40_000

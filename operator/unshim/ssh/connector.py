@@ -20,7 +20,7 @@ from unshim.errors import (
     UnsupportedNode,
 )
 from unshim.ssh import host_keys, keys, known_hosts
-from unshim.ssh.host_keys import Offer, Peer
+from unshim.ssh.host_keys import Claims, Offer, Peer
 from unshim.ssh.settings import SshSettings
 from unshim.ssh.shell import SshShell
 from unshim.ssh.stats import Stats
@@ -114,22 +114,25 @@ class SshConnector:
         opened: contextlib.ExitStack,
     ) -> paramiko.Transport:
         with _translated(peer, "broke off the connection"):
-            link = self._transport(sock, peer)
+            known = host_keys.claims(self._known, peer)
+            link = self._transport(sock, known)
             opened.callback(link.close)
             link.start_client(timeout=self._settings.connect_timeout)
-            host_keys.check(self._known, peer, _offer(link), time.time())
+            host_keys.check(known, _offer(link), time.time())
             self._authenticate(link, peer, user)
         link.set_keepalive(KEEPALIVE_SECONDS)
         self.stats.count(connections=1)
         return link
 
-    def _transport(self, sock: socket.socket | paramiko.Channel, peer: Peer) -> paramiko.Transport:
+    def _transport(
+        self, sock: socket.socket | paramiko.Channel, known: Claims
+    ) -> paramiko.Transport:
         seconds = self._settings.connect_timeout
         link = paramiko.Transport(sock, disabled_algorithms=WEAK)
         link.set_log_channel(WIRE_LOG)
         link.banner_timeout = link.handshake_timeout = link.auth_timeout = seconds
         link.channel_timeout = seconds
-        link.get_security_options().key_types = host_keys.algorithms(self._known, peer)
+        link.get_security_options().key_types = host_keys.algorithms(known)
         return link
 
     def _authenticate(self, link: paramiko.Transport, peer: Peer, user: str) -> None:

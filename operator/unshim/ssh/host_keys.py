@@ -7,7 +7,7 @@ refuses it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from unshim.errors import HostKeyRejected
@@ -56,62 +56,80 @@ class Peer:
         return f"{self.label} ({self.host} port {self.port})"
 
 
-def algorithms(lines: Sequence[Line], peer: Peer) -> tuple[str, ...]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claims:
+    """What known_hosts says about a host: its lines, by each of the host's names."""
+
+    peer: Peer
+    by_name: Mapping[str, tuple[Line, ...]]
+
+    @property
+    def lines(self) -> tuple[Line, ...]:
+        found = {line.number: line for lines in self.by_name.values() for line in lines}
+        return tuple(found[number] for number in sorted(found))
+
+    def marked(self, marker: str) -> tuple[Line, ...]:
+        return tuple(line for line in self.lines if line.marker == marker)
+
+
+def claims(lines: Sequence[Line], peer: Peer) -> Claims:
+    """Look the host up, once for each connection."""
+    found = {name: known_hosts.about(lines, name, peer.port) for name in peer.names}
+    return Claims(peer=peer, by_name=found)
+
+
+def algorithms(known: Claims) -> tuple[str, ...]:
     """Host key algorithms to ask for: those that known_hosts can vouch for come first.
 
     The others follow, so that an unknown key can at least be named in the refusal.
     """
-    found = _about(lines, peer)
-    known = {line.key_type for line in found if not line.marker}
-    plain = [a for a in ALGORITHMS if _type_of(a) in known]
+    types = {line.key_type for line in known.marked("")}
+    plain = [a for a in ALGORITHMS if _type_of(a) in types]
     rest = [a for a in ALGORITHMS if a not in plain]
-    if any(line.marker == AUTHORITY for line in found):
+    if known.marked(AUTHORITY):
         return (*(a + CERTIFICATE_SUFFIX for a in ALGORITHMS), *plain, *rest)
     return (*plain, *rest)
 
 
-def check(lines: Sequence[Line], peer: Peer, offer: Offer, now: float) -> None:
+def check(known: Claims, offer: Offer, now: float) -> None:
     """Returns only when known_hosts vouches for the key. Raises HostKeyRejected."""
-    _check_not_revoked(_about(lines, peer), peer, offer)
-    objection = _certificate_objection(lines, peer, offer, now) if offer.certificate else "none"
-    if not objection:
+    _check_not_revoked(known, offer)
+    objection = _certificate_objection(known, offer, now) if offer.certificate else ""
+    if offer.certificate and not objection:
         return
-    _check_no_contradiction(lines, peer, offer)
-    if any(_vouches(line, offer) for line in _about(lines, peer)):
-        return
-    raise _unknown(lines, peer, offer, objection if offer.certificate else "")
+    _check_no_contradiction(known, offer)
+    if not any(_vouches(line, offer) for line in known.lines):
+        raise _unknown(known, offer, objection)
 
 
-def _certificate_objection(lines: Sequence[Line], peer: Peer, offer: Offer, now: float) -> str:
-    trusted = {line.blob for line in _about(lines, peer) if line.marker == AUTHORITY}
+def _certificate_objection(known: Claims, offer: Offer, now: float) -> str:
     return host_certificates.objection(
-        offer.certificate, names=peer.names, authorities=trusted, now=now
+        offer.certificate,
+        names=known.peer.names,
+        authorities={line.blob for line in known.marked(AUTHORITY)},
+        now=now,
     )
 
 
-def _check_not_revoked(found: Sequence[Line], peer: Peer, offer: Offer) -> None:
+def _check_not_revoked(known: Claims, offer: Offer) -> None:
     shown = {offer.blob}
     if offer.certificate:
         shown.add(host_certificates.signer(offer.certificate))
-    for line in found:
-        if line.marker == REVOKED and line.blob in shown:
+    for line in known.marked(REVOKED):
+        if line.blob in shown:
             raise HostKeyRejected(
-                f"{peer} offered the host key {offer}, which line {line.number} of known_hosts "
-                "revokes. Nothing was changed. Somebody may hold a stolen key: find out whose "
-                "machine answers there before you go on."
+                f"{known.peer} offered the host key {offer}, which line {line.number} of "
+                "known_hosts revokes. Nothing was changed. Somebody may hold a stolen key: find "
+                "out whose machine answers there before you go on."
             )
 
 
-def _check_no_contradiction(lines: Sequence[Line], peer: Peer, offer: Offer) -> None:
-    for name in peer.names:
-        mine = [
-            line
-            for line in known_hosts.about(lines, name, peer.port)
-            if not line.marker and line.key_type == offer.key_type
-        ]
+def _check_no_contradiction(known: Claims, offer: Offer) -> None:
+    for name, lines in known.by_name.items():
+        mine = [line for line in lines if not line.marker and line.key_type == offer.key_type]
         if mine and not any(_vouches(line, offer) for line in mine):
             raise HostKeyRejected(
-                f"The host key of {peer} has changed: it offered {offer}, and known_hosts "
+                f"The host key of {known.peer} has changed: it offered {offer}, and known_hosts "
                 f"({known_hosts.numbers(mine)}) has {known_hosts.fingerprint(mine[0].blob)} for "
                 f"{name}. Nothing was changed. Either the machine was installed anew, or another "
                 "machine answers in its place. Look at the fingerprint on the node's console "
@@ -120,25 +138,20 @@ def _check_no_contradiction(lines: Sequence[Line], peer: Peer, offer: Offer) -> 
             )
 
 
-def _unknown(lines: Sequence[Line], peer: Peer, offer: Offer, objection: str) -> HostKeyRejected:
-    others = [line for line in _about(lines, peer) if not line.marker]
+def _unknown(known: Claims, offer: Offer, objection: str) -> HostKeyRejected:
+    others = known.marked("")
+    has = "does not know it"
     if others:
         types = ", ".join(sorted({line.key_type for line in others}))
         has = f"has only keys of other types for it ({types}, {known_hosts.numbers(others)})"
-    else:
-        has = "does not know it"
     certificate = f" Its certificate does not help: {objection}." if objection else ""
+    peer = known.peer
     line = known_hosts.render(peer.host, peer.port, offer.key_type, offer.blob)
     return HostKeyRejected(
         f"{peer} offered the host key {offer}, and known_hosts {has}.{certificate} Nothing was "
         "changed. Compare the fingerprint with the one on the node's console (ssh-keygen -lf "
         f"/etc/ssh/ssh_host_*_key.pub); only if they are equal, add to known_hosts: {line}"
     )
-
-
-def _about(lines: Sequence[Line], peer: Peer) -> tuple[Line, ...]:
-    found = (line for name in peer.names for line in known_hosts.about(lines, name, peer.port))
-    return tuple({line.number: line for line in found}.values())
 
 
 def _vouches(line: Line, offer: Offer) -> bool:

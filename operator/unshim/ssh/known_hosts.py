@@ -138,10 +138,11 @@ def _matches(pattern: str, name: str) -> bool:
         return found is not None and hmac.compare_digest(
             hmac.digest(found[0], name.encode(), "sha1"), found[1]
         )
+    if "*" not in pattern and "?" not in pattern:
+        return pattern.lower() == name
     words = {"*": ".*", "?": "."}
-    return (
-        re.fullmatch("".join(words.get(c, re.escape(c)) for c in pattern.lower()), name) is not None
-    )
+    expression = "".join(words.get(c, re.escape(c)) for c in pattern.lower())
+    return re.fullmatch(expression, name) is not None
 
 
 def _bad(source: str, number: int, why: str) -> InvalidCredentials:
