@@ -37,7 +37,7 @@ AGENTS: tuple[Agent, ...] = (
     ),
     Agent(
         name="Datadog",
-        images="datadog/agent|datadog-agent|docker-dd-agent",
+        images="datadog(?:hq)?/agent|datadog-agent|docker-dd-agent",
         advice="mount containerd's socket and set DD_CRI_SOCKET_PATH (chart: criSocketPath)",
     ),
     Agent(

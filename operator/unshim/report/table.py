@@ -62,7 +62,7 @@ def _where(finding: Finding) -> str:
 
 def _fixes(findings: Sequence[Finding]) -> Iterator[str]:
     """Each rule once, in the order of the table."""
-    for finding in {f.rule: f for f in reversed(findings) if not f.suppressed_by}.values():
+    for finding in {f.rule: f for f in findings if not f.suppressed_by}.values():
         yield f"{finding.rule}: {finding.title}"
         yield from _paragraph(f"Why: {finding.why}")
         yield from _paragraph(f"Fix: {finding.fix}")
