@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from unshim import cluster, node, playbooks, ssh
+from unshim import node, playbooks, ssh
 from unshim.clock import SystemClock
+from unshim.cluster import KubernetesCluster, KubernetesMigrations, connect
 from unshim.core import resource, status
 from unshim.core.decide import Result
 from unshim.core.status import Progress
@@ -32,8 +33,8 @@ class Parts:
     """Everything an edge may need."""
 
     settings: Settings
-    cluster: cluster.KubernetesCluster
-    migrations: cluster.KubernetesMigrations
+    cluster: KubernetesCluster
+    migrations: KubernetesMigrations
     engine: Engine
     clock: Clock
 
@@ -58,8 +59,8 @@ def machines(settings: Settings) -> RemoteMachines:
 
 def parts(settings: Settings) -> Parts:
     """Connects to the API server; raises ClusterUnavailable with what to do."""
-    api = cluster.connect(settings.kubeconfig, settings.context)
-    world = cluster.KubernetesCluster(
+    api = connect(settings.kubeconfig, settings.context)
+    world = KubernetesCluster(
         api,
         lease_namespace=settings.lease_namespace,
         canary_namespace=settings.canary_namespace or settings.namespace,
@@ -77,7 +78,7 @@ def parts(settings: Settings) -> Parts:
     return Parts(
         settings=settings,
         cluster=world,
-        migrations=cluster.KubernetesMigrations(api),
+        migrations=KubernetesMigrations(api),
         engine=Engine(tools),
         clock=clock,
     )

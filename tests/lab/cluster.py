@@ -133,7 +133,7 @@ def registry(lab: str, directory: Path) -> int:
         f"http: {{addr: '{network.HOST}:5000'}}\n"
     )
     with (directory / "registry.log").open("ab") as log:
-        process = subprocess.Popen(  # noqa: S603
+        process = subprocess.Popen(
             ["ip", "netns", "exec", network.namespace(lab), "docker-registry", "serve",
              str(config)],
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,

@@ -190,7 +190,7 @@ class Lab:
 
     def popen(self, *argv: str, **more: Any) -> subprocess.Popen[bytes]:
         # ip(8) execs the command, so the pid is the command's own
-        return subprocess.Popen(["ip", "netns", "exec", self.netns, *argv], **more)  # noqa: S603
+        return subprocess.Popen(["ip", "netns", "exec", self.netns, *argv], **more)
 
     def kubectl(self, *args: str, input: str | None = None, timeout: float = 120) -> str:
         kubectl = str(builds.kubernetes() / "kubectl")

@@ -62,7 +62,7 @@ class Node:
         """Power on."""
         argv = json.loads((self.directory / "boot.json").read_text())
         with (self.directory / "console.log").open("ab") as log:
-            process = subprocess.Popen(  # noqa: S603
+            process = subprocess.Popen(
                 ["sh", str(HERE / "shell" / "boot.sh"), *argv],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip

@@ -19,7 +19,7 @@ def run(
     argv: Sequence[str], *, check: bool = True, timeout: float = 600, **more: Any
 ) -> subprocess.CompletedProcess[str]:
     """Run to the end. Raises RuntimeError with the command's own words."""
-    done = subprocess.run(  # noqa: S603
+    done = subprocess.run(
         list(argv), text=True, capture_output=True, timeout=timeout, check=False, **more
     )
     if check and done.returncode != 0:

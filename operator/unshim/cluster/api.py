@@ -27,6 +27,8 @@ from unshim.errors import ClusterUnavailable, Forbidden, Refused
 MERGE_PATCH = "application/merge-patch+json"
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 30.0
+RETRY_SECONDS = 15.0  # no further try of one request after this long
+CONNECTIONS = 64  # kept open, for that many threads
 PAGE = 500  # objects per page of a list
 PASSING = frozenset({429, 500, 502, 503, 504})
 LONGEST_PAUSE = 5.0  # seconds; a longer Retry-After is cut
@@ -125,7 +127,8 @@ class Api:
         body: Mapping[str, Any] | None = None,
     ) -> Reply:
         again = tenacity.Retrying(
-            stop=tenacity.stop_after_attempt(self._attempts),
+            stop=tenacity.stop_after_attempt(self._attempts)
+            | tenacity.stop_after_delay(RETRY_SECONDS),
             wait=self._wait,
             retry=tenacity.retry_if_exception(_passes),
             sleep=time.sleep,
@@ -202,16 +205,21 @@ def connect(kubeconfig: str = "", context: str = "") -> Api:
 
 def _client(kubeconfig: str, context: str) -> Any:
     sources: Any = kubernetes.config  # untyped functions in a typed package
-    if not kubeconfig and not context:
-        configuration = kubernetes.client.Configuration()
-        try:
-            sources.load_incluster_config(client_configuration=configuration)
-            return kubernetes.client.ApiClient(configuration)
-        except ConfigException:
-            pass  # not in a pod: the kubeconfig of the person who runs us
-    return sources.new_client_from_config(
-        config_file=kubeconfig or None, context=context or None, persist_config=False
-    )
+    configuration = kubernetes.client.Configuration()
+    configuration.connection_pool_maxsize = CONNECTIONS
+    configuration.keep_alive = True  # a connection to a machine that vanished is noticed
+    try:
+        if kubeconfig or context:
+            raise ConfigException("a kubeconfig was named")
+        sources.load_incluster_config(client_configuration=configuration)
+    except ConfigException:  # not in a pod: the kubeconfig of the person who runs us
+        sources.load_kube_config(
+            config_file=kubeconfig or None,
+            context=context or None,
+            client_configuration=configuration,
+            persist_config=False,
+        )
+    return kubernetes.client.ApiClient(configuration)
 
 
 def segment(name: str) -> str:

@@ -102,19 +102,24 @@ def manifest(parts: Mapping[str, bytes]) -> str:
 
 
 def upload_script(run: str, parts: Mapping[str, bytes]) -> str:
-    """A script that puts the bundle in place in one rename; a bundle that is there is kept."""
+    """A script that puts the bundle in place in one rename.
+
+    A run that has begun keeps its bundle. One that was uploaded but never began is replaced: the
+    node may have changed since it was planned.
+    """
     folder = _folder(run)
     text = base64.encodebytes(_tar(parts)).decode()
     return f"""set -eu
 umask 077
 mkdir -p {BASE}
-if [ ! -d {folder} ]; then
+if [ ! -e {folder}/journal ]; then
     rm -rf {folder}.new
     mkdir {folder}.new
-    base64 -d <<'BUNDLE' | tar -xf - -C {folder}.new
+    base64 -d <<'BUNDLE' | tar -xof - -C {folder}.new
 {text}BUNDLE
     (cd {folder}.new && sha256sum --quiet -c manifest)
     find {folder}.new -exec sync {{}} +
+    rm -rf {folder}
     mv -T {folder}.new {folder}
     sync {BASE}
 fi

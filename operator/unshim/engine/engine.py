@@ -112,9 +112,9 @@ class Engine:
 
     def _refused(self, session: Session, exc: Refused) -> Progress:
         """Refuse outright while nothing was done; afterwards a refusal means going back."""
-        if session.state is None or not session.state.journal.entries:
-            if "Cordoned" not in session.reached:
-                return self._ended(session, Result.REFUSED, exc)
+        begun = session.state is not None and bool(session.state.journal.entries)
+        if not begun and "Cordoned" not in session.reached:
+            return self._ended(session, Result.REFUSED, exc)
         session.go_back = session.go_back or exc.reason
         return self._waiting(session, exc)
 

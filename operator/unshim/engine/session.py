@@ -24,7 +24,7 @@ class Session:
     run: str
     options: Options
     holder: str
-    publish: Publish = field(default=lambda progress: None)
+    publish: Publish = field(default=lambda _: None)
     go_back: str = ""  # why to roll back: a person's wish, or a failed action
     detail: str = ""  # the failed action's own words
 

@@ -22,9 +22,7 @@ emit() { # KEY; the content is standard input
     printf '\n'
 }
 
-fail() { # KEY MESSAGE
-    printf '%s' "$2" | emit "error:$1"
-}
+fail() { printf '%s' "$2" | emit "error:$1"; } # KEY MESSAGE
 
 ask() { # KEY COMMAND...: its output; when it fails, also why
     key=$1
@@ -150,6 +148,7 @@ docker_engine() {
     DOCKER_HOST=${DOCKER_HOST:-unix:///var/run/docker.sock} DOCKER_CONFIG=/nonexistent
     export DOCKER_HOST DOCKER_CONFIG
     ask docker-info docker info --format '{{json .}}'
+    [ "$code" = 0 ] || return 0
     docker_root=$(printf '%s' "$answer" | sed -n 's/.*"DockerRootDir":"\([^"]*\)".*/\1/p')
     containers=$(timeout 10 docker ps --all --quiet --no-trunc 2>/dev/null)
     # shellcheck disable=SC2086 # ids; one that has gone meanwhile is no error
@@ -171,6 +170,7 @@ containerd_engine() {
     address=${address:-/run/containerd/containerd.sock}
     if command -v ctr >/dev/null && [ -S "$address" ]; then
         ask containerd-server-version ctr --address "$address" version
+        [ "$code" = 0 ] || return 0
         ask containerd-plugins ctr --address "$address" plugins ls
         ask containerd-containers ctr --address "$address" -n k8s.io containers ls -q
         ask containerd-images ctr --address "$address" -n k8s.io images ls -q

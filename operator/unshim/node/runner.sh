@@ -20,16 +20,22 @@ base=${here%/*}
 units=${UNSHIM_UNITS:-/etc/systemd/system}
 root=${UNSHIM_ROOT:-}
 recover_unit=unshim-recover.service
+going_back=
 export UNSHIM_RUN_DIR="$here" UNSHIM_BOOTING="${UNSHIM_BOOTING:-}"
 
 # -- journal, verdict, lock ------------------------------------------------------------------------
 
-# note EVENT [STEP [DETAIL]]: one line, on disk before we go on
+# note EVENT [STEP [DETAIL]]: one line, on disk before we go on. What cannot be announced must not
+# happen, so this exits; the way back goes on even so.
 note() {
     detail=$(printf '%s' "${3:-}" | tr -c 'A-Za-z0-9 ._:/=,@+-' ' ' | tr -s ' ' | cut -c1-400)
+    size=$(wc -c <"$here/journal")
     printf '{"seq":%d,"at":%d,"event":"%s","step":"%s","detail":"%s"}\n' \
-        "$(wc -l <"$here/journal")" "$(date +%s)" "$1" "${2:-}" "$detail" >>"$here/journal"
-    sync "$here/journal"
+        "$(wc -l <"$here/journal")" "$(date +%s)" "$1" "${2:-}" "$detail" >>"$here/journal" &&
+        sync "$here/journal" && return
+    truncate -s "$size" "$here/journal" # half a line would spoil the next one
+    echo "the journal of run $run cannot be written; is the disk full?" >&2
+    [ -n "$going_back" ] || exit 1
 }
 
 has() { grep -q "\"event\":\"$1\"" "$here/journal"; }
@@ -43,33 +49,38 @@ mend_journal() {
     [ -f "$here/journal" ] || { : >"$here/journal" && sync "$here/journal" "$here"; }
     [ -s "$here/journal" ] || return 0
     [ "$(tail -c 1 "$here/journal" | od -An -tx1 | tr -d ' ')" != 0a ] || return 0
-    head -n "$(wc -l <"$here/journal")" "$here/journal" >"$here/journal.new"
-    sync "$here/journal.new"
-    mv "$here/journal.new" "$here/journal"
-    sync "$here"
+    truncate -s "$(head -n "$(wc -l <"$here/journal")" "$here/journal" | wc -c)" "$here/journal"
+    sync "$here/journal"
 }
 
 verdict() { cat "$here/verdict" 2>/dev/null || :; }
 
 # claim TEXT: create the verdict, or fail because it is there already
 claim() {
-    printf '%s\n' "$1" >"$here/verdict.$$"
-    sync "$here/verdict.$$"
-    won=0
-    ln "$here/verdict.$$" "$here/verdict" 2>/dev/null || won=1
+    won=1
+    if write "$here/verdict.$$" "$1" || { make_room && write "$here/verdict.$$" "$1"; }; then
+        ln "$here/verdict.$$" "$here/verdict" 2>/dev/null && won=0
+    fi
     rm -f "$here/verdict.$$"
     sync "$here"
     return $won
 }
 
-# lock SECONDS: children inherit it on purpose, so an orphaned step keeps others out
+write() { printf '%s\n' "$2" >"$1" && sync "$1"; }
+
+# the switch keeps a little room, so that a full disk cannot hold up the way back
+keep_room() { head -c 1048576 /dev/zero >"$here/room" && sync "$here/room"; }
+make_room() { rm "$here/room" 2>/dev/null; }
+
+# lock SECONDS: one process for the whole node. Children inherit it on purpose, so that an orphaned
+# step keeps others out
 lock() {
-    exec 9>"$here/lock"
-    flock -w "$1" 9 || { echo "another process is at work on run $run" >&2; exit 75; }
+    exec 9>"$base/lock"
+    flock -w "$1" 9 || { echo "another process is at work on this node" >&2; exit 75; }
     mend_journal
 }
 
-# fence TOKEN: refuse an operator that is older than one we have seen
+# fence TOKEN: refuse an operator that is older than one we have seen. Under the lock
 fence() {
     case $1 in '' | *[!0-9]*) echo "bad token" >&2; exit 64 ;; esac
     seen=$(cat "$base/token" 2>/dev/null || echo 0)
@@ -78,9 +89,11 @@ fence() {
         exit 75
     fi
     [ "$1" -gt "$seen" ] || return 0
-    printf '%s\n' "$1" >"$base/token.$$" && sync "$base/token.$$"
-    mv "$base/token.$$" "$base/token" && sync "$base"
+    put_line "$base/token" "$1" || exit 1
 }
+
+# put_line FILE TEXT: replace a one-line file of ours
+put_line() { write "$1.new" "$2" && mv -T "$1.new" "$1" && sync "$base"; }
 
 show() {
     echo "now $(date +%s)"
@@ -96,10 +109,10 @@ verify_bundle() { (cd "$here" && sha256sum --quiet -c manifest >/dev/null 2>&1);
 # part STEP NAME LIMIT: run one script of a step; its last words go to $said
 part() {
     # shellcheck disable=SC2016  # the inner shell expands them
-    said=$(timeout -k 5 "$3" sh -eu -c '. "$1"; . "$2"' sh "$here/env" "$here/steps/$1/$2" \
-        2>&1 </dev/null)
+    timeout -k 5 "$3" sh -eu -c '. "$1"; . "$2"' sh "$here/env" "$here/steps/$1/$2" \
+        >"$here/said" 2>&1 </dev/null # a file: a pipe would wait for what the step left running
     code=$?
-    said=$(printf '%s' "$said" | tail -n 5 | tail -c 400)
+    said=$(tail -n 5 "$here/said" | tail -c 400)
     [ $code != 124 ] || said="no answer within $3 s. $said"
     return $code
 }
@@ -169,7 +182,8 @@ put() {
     fi
     mkdir -p "$folder" && cp "$1" "$2.unshim-new" || return 1
     if [ -e "$2" ]; then
-        chown --reference="$2" "$2.unshim-new" && chmod --reference="$2" "$2.unshim-new"
+        chown --reference="$2" "$2.unshim-new" && chmod --reference="$2" "$2.unshim-new" &&
+            { [ ! -d /sys/fs/selinux ] || chcon --reference="$2" "$2.unshim-new" || :; }
     else
         chown 0:0 "$2.unshim-new" && chmod "$3" "$2.unshim-new"
     fi || return 1
@@ -181,11 +195,15 @@ undo_files() {
         path=$root$path
         kept=$here/backup/$1.$index
         rm -f "$path.unshim-new"
+        case $(sum "$path") in # somebody else's edit since then is kept beside the backup
+        "$before" | "$after" | absent) ;;
+        *) cp -a "$path" "$kept.found" && sync "$kept.found" ;;
+        esac
         if [ -e "$kept.absent" ]; then
             rm -f "$path"
             while read -r folder <&5; do rmdir "$folder" 2>/dev/null || :; done 5<"$kept.absent"
         else
-            cp -a "$kept" "$path.unshim-new" && sync "$path.unshim-new" &&
+            cp -a "$kept" "$path.unshim-new" && { [ -L "$kept" ] || sync "$path.unshim-new"; } &&
                 mv -T "$path.unshim-new" "$path" || return 1
         fi
         [ ! -d "$(dirname "$path")" ] || sync "$(dirname "$path")"
@@ -218,14 +236,15 @@ keep_files() {
     while read -r index mode before after path <&4; do
         path=$root$path
         kept=$here/backup/$1.$index
-        [ "$(sum "$path")" = "$before" ] || { fail "$1" "$path has changed since it was planned"; return 1; }
-        if [ -e "$kept" ] || [ -e "$kept.absent" ]; then continue; fi # the oldest backup wins
+        [ "$(sum "$path")" = "$before" ] || { fail backup "$path has changed since it was planned"; return 1; }
+        if [ -e "$kept" ] || [ -L "$kept" ] || [ -e "$kept.absent" ]; then continue; fi # the oldest backup wins
         if [ "$before" = absent ]; then
             missing_folders "$(dirname "$path")" >"$kept.new" && sync "$kept.new" && mv "$kept.new" "$kept.absent"
         else
-            cp -a "$path" "$kept.new" && sync "$kept.new" && mv "$kept.new" "$kept"
-            [ "$(sum "$kept")" = "$before" ]
-        fi || { fail "$1" "backing up $path"; return 1; }
+            rm -f "$kept.new"
+            cp -a "$path" "$kept.new" && mv "$kept.new" "$kept"
+            [ -L "$kept" ] || { sync "$kept" && [ "$(sum "$kept")" = "$before" ]; }
+        fi || { fail backup "$path cannot be backed up"; return 1; }
     done 4<"$here/steps/$1/files"
 }
 
@@ -267,6 +286,13 @@ UNIT
         sync "$units" "$units/multi-user.target.wants"
 }
 
+# transient UNIT OPTION ARGUMENT...: hand a command to systemd; an old one may not know OPTION
+transient() {
+    name=$1 option=$2
+    shift 2
+    systemd-run --unit="$name" "$option" "$@" || systemd-run --unit="$name" "$@"
+}
+
 disarm() {
     systemctl stop "unshim-deadman-$run.timer" 2>/dev/null || :
     if [ -e "$units/$recover_unit" ]; then
@@ -275,23 +301,27 @@ disarm() {
         sync "$units"
         systemctl daemon-reload || :
     fi
-    rm -f "$base/current"
+    rm -f "$base/current" "$here/room" "$here/said"
     sync "$base"
 }
 
 # -- verbs -----------------------------------------------------------------------------------------
 
-verb_stage() {
-    fence "$1"
-    lock 0
+refuse_other() {
     other=$(cat "$base/current" 2>/dev/null || :)
     if [ -n "$other" ] && [ "$other" != "$run" ] && [ -e "$base/$other/journal" ] &&
         ! tail -n 1 "$base/$other/journal" | grep -q '"event":"end"'; then
         echo "run $other is unfinished on this node" >&2
         exit 76
     fi
+}
+
+verb_stage() {
+    lock 0
+    fence "$1"
+    refuse_other
     [ -z "$(verdict)" ] && ! has staged || return 0
-    printf '%s\n' "$run" >"$base/current" && sync "$base/current" "$base"
+    put_line "$base/current" "$run" || exit 1
     has begin || note begin
     verify_bundle || { fail bundle "its checksums do not hold"; return 1; }
     each stage || return 1
@@ -308,19 +338,22 @@ each() {
 }
 
 verb_switch() {
-    fence "$1"
     case $2 in '' | *[!0-9]*) exit 64 ;; esac
     lock 0
+    fence "$1"
     [ -z "$(verdict)" ] && has staged && ! has armed || return 0
     verify_bundle || { fail bundle "its checksums do not hold"; return 1; }
     keep_all || return 1
+    keep_room || { fail arm "there is no room on the disk"; return 1; }
     arm_recovery || { fail arm "the recovery unit"; return 1; }
-    systemd-run -q --unit="unshim-deadman-$run" --on-active="$2" --timer-property=AccuracySec=1s \
-        /bin/sh "$here/runner.sh" rollback DeadMan || { fail arm "the dead-man timer"; return 1; }
+    # one that an attempt before us left ticking serves as well
+    systemctl is-active -q "unshim-deadman-$run.timer" ||
+        transient "unshim-deadman-$run" --timer-property=AccuracySec=1s --on-active="$2" \
+            /bin/sh "$here/runner.sh" rollback DeadMan || { fail arm "the dead-man timer"; return 1; }
     note armed "" "dead-man in $2 s"
     exec 9>&-
-    systemd-run -q --unit="unshim-switch-$run" --property=KillMode=control-group \
-        /bin/sh "$here/runner.sh" run
+    systemd-run --unit="unshim-switch-$run" /bin/sh "$here/runner.sh" run ||
+        verb_rollback SwitchNotStarted
 }
 
 verb_run() {
@@ -335,8 +368,8 @@ verb_run() {
 }
 
 verb_confirm() {
-    fence "$1"
     lock 20
+    fence "$1"
     has switched || exit 64
     claim confirmed || [ "$(verdict)" = confirmed ] || return 77
     settle_confirmed
@@ -357,15 +390,21 @@ verb_rollback() {
         decided=$(verdict)
     fi
     [ "$decided" != confirmed ] || return 77
-    systemctl is-active -q "unshim-rollback-$run.service" ||
-        systemd-run -q --collect --unit="unshim-rollback-$run" /bin/sh "$here/runner.sh" undo 2>/dev/null ||
-        systemctl is-active -q "unshim-rollback-$run.service" || verb_undo
-    verb_wait 90
+    unit=unshim-rollback-$run.service
+    if ! systemctl is-active -q "$unit"; then
+        systemctl reset-failed "$unit" 2>/dev/null # or its name stays taken
+        transient "$unit" --property=Restart=on-abnormal /bin/sh "$here/runner.sh" undo ||
+            systemctl is-active -q "$unit" || (verb_undo)
+    fi
+    until=$(($(date +%s) + 90))
+    while systemctl is-active -q "$unit" && [ "$(date +%s)" -lt $until ]; do sleep 0.05; done
     [ "$(last_event)" = end ]
 }
 
 verb_undo() {
     case $(verdict) in rolled-back*) ;; *) exit 64 ;; esac
+    # whatever instant this hits is one that a power cut could have hit
+    systemctl kill -s KILL "unshim-switch-$run.service" 2>/dev/null || :
     systemctl stop "unshim-switch-$run.service" 2>/dev/null || :
     lock 60
     why=$(verdict)
@@ -375,6 +414,8 @@ verb_undo() {
 # take_back REASON: undo in reverse order; safe to run again after any crash
 take_back() {
     [ "$(last_event)" != end ] || return 0
+    going_back=1
+    make_room
     if ! has rollback || has reopened; then note rollback "" "$1"; fi
     reversed=$(sed '1!G;h;$!d' "$here/order")
     while read -r stage step kind limit <&3; do
@@ -388,10 +429,12 @@ STEPS
 
 # at boot, before the kubelet and the runtimes: nothing of theirs runs yet
 verb_recover() {
+    # multi-user.target can be asked for again at any time; the node is up then, and the dead-man ticks
+    case $(systemctl is-system-running 2>/dev/null) in running | degraded) return 0 ;; esac
     lock 10
     case $(verdict) in
     confirmed) settle_confirmed; return ;;
-    '') has armed || has reopened || return 0 ;;
+    '') has armed || return 0 ;;
     esac
     claim "rolled-back Rebooted" || :
     UNSHIM_BOOTING=1
@@ -399,14 +442,17 @@ verb_recover() {
     take_back "${why#rolled-back }"
 }
 
+# take a confirmed run back: the one case in which a verdict is replaced, in one rename
 verb_reopen() {
-    fence "$1"
     lock 20
+    fence "$1"
     if [ "$(verdict)" = confirmed ]; then
+        refuse_other
         [ "$(last_event)" = reopened ] || note reopened "" "$2"
-        printf '%s\n' "$run" >"$base/current" && sync "$base/current" "$base"
-        arm_recovery || exit 1
-        mv "$here/verdict" "$here/verdict.$(date +%s)" && sync "$here"
+        put_line "$base/current" "$run" && arm_recovery || exit 1
+        ln -f "$here/verdict" "$here/verdict.reopened"
+        write "$here/verdict.new" "rolled-back $(printf '%s' "$2" | tr -cd 'A-Za-z0-9')" &&
+            mv -T "$here/verdict.new" "$here/verdict" && sync "$here" || exit 1
     fi
     exec 9>&-
     verb_rollback "$2"

@@ -161,6 +161,8 @@ class SshConnector:
 
 
 def _offer(link: paramiko.Transport) -> Offer:
+    if not link.initial_kex_done:  # start_client() returns in silence when its time is up
+        raise paramiko.SSHException("no key exchange in time")
     key = link.get_remote_server_key()
     certificate = key.public_blob.key_blob if key.public_blob is not None else b""
     return Offer(key_type=key.get_name(), blob=key.asbytes(), certificate=certificate)
@@ -193,7 +195,7 @@ def _incompatible(peer: Peer, exc: IncompatiblePeer) -> UnshimError:
             "Nothing was changed. Make one there (ssh-keygen -A) and restart its sshd."
         )
     return UnsupportedNode(
-        f"{peer} speaks no SSH algorithm that is still safe: {exc}. Nothing was changed. "
+        f"{peer} and we have no safe SSH algorithm in common: {exc}. Nothing was changed. "
         "Update its sshd or its crypto settings."
     )
 
