@@ -58,6 +58,13 @@ def test_a_foreign_key_is_refused_by_name(sshd: Sshd, tmp_path: Path) -> None:
     assert "authorized_keys" in text
 
 
+def test_a_second_factor_is_named(sshds: Sshds, connector: Connect) -> None:
+    """A key that is accepted but not enough is told apart from a key that is refused."""
+    made = connector(sshds.start("AuthenticationMethods publickey,publickey"))
+    with pytest.raises(AuthenticationFailed, match="asks for more: publickey"):
+        made.connect("127.0.0.1", node="worker-1")
+
+
 @pytest.fixture
 def authority(tmp_path: Path) -> KeyPair:
     return make_key(tmp_path, "user_ca")
