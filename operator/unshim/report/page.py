@@ -106,9 +106,14 @@ def _row(finding: Finding) -> str:
         f'<tr class="{style}" data-word="{word}">'
         f'<td class="severity" data-key="{rank}">{word}</td>'
         f"<td><code>{_text(finding.rule)}</code></td>"
-        f"<td>{_text(str(finding.subject))}</td><td>{_text(finding.node)}</td>"
+        f"<td>{_breakable(str(finding.subject))}</td><td>{_text(finding.node)}</td>"
         f"<td>{_text(finding.message)}{_details(finding)}</td></tr>"
     )
+
+
+def _breakable(name: str) -> str:
+    """An object's name that may break after its slashes."""
+    return _text(name).replace("/", "/<wbr>")
 
 
 def _details(finding: Finding) -> str:
