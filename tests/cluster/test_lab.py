@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import base64
 import ctypes
+import json
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -40,7 +42,7 @@ NEW_NETWORK = 0x40000000  # CLONE_NEWNET
 def lab() -> Iterator[Lab]:
     """The running lab, with this thread inside its network."""
     try:
-        running = Lab.attach()
+        running = Lab.attach(os.environ.get("UNSHIM_LAB", "lab"))
     except FileNotFoundError:
         pytest.skip("no lab is running: make lab-up")
     libc = ctypes.CDLL(None, use_errno=True)
@@ -53,25 +55,45 @@ def lab() -> Iterator[Lab]:
     os.close(there)
 
 
+HELM = """
+import helm_python, json, sys
+verb, name, chart, values = sys.argv[1:]
+with helm_python.Config(namespace=name) as helm:
+    if verb == "install":
+        helm.install(chart, name, json.loads(values), create_namespace=True)
+    else:
+        helm.uninstall(name, ignore_not_found=True)
+"""
+# The canary image stands in for the operator's, which would need a registry with Python images.
+VALUES = {
+    "image": {"repository": IMAGE.rpartition(":")[0], "tag": IMAGE.rpartition(":")[2]},
+    "ssh": {"keySecret": {"name": "key"}, "knownHostsConfigMap": {"name": "hosts"}},
+    "networkPolicy": {"enabled": True},
+}
+
+
+def helm(lab: Lab, verb: str) -> None:
+    """Helm itself, in a process inside the lab's network."""
+    argv = (sys.executable, "-c", HELM, verb, SPACE, str(ROOT / "charts/unshim"))
+    lab.run(*argv, json.dumps(VALUES), env=os.environ | {"KUBECONFIG": str(lab.kubeconfig)})
+
+
 @pytest.fixture(scope="module")
 def installed(lab: Lab) -> Iterator[Lab]:
-    """CRD, namespace and the chart's roles and ServiceAccount, without the operator itself."""
-    helm = pytest.importorskip("helm_python", reason="needs Helm: pip install helm-python-sdk")
-    values = {
-        "image": {"repository": "x"},
-        "ssh": {"keySecret": {"name": "k"}, "knownHostsConfigMap": {"name": "h"}},
-    }
-    with helm.Chart.load(str(ROOT / "charts/unshim")) as chart:
-        files = chart.render(values, name=SPACE, namespace=SPACE)
-    text = "\n---\n".join(text for name, text in files.items() if name.endswith((
-        "rbac.yaml", "serviceaccount.yaml",
-    )))  # fmt: skip
-    space = f"apiVersion: v1\nkind: Namespace\nmetadata: {{name: {SPACE}}}\n---\n"
+    """The chart, installed by Helm into a namespace of its own, with the key it asks for."""
+    pytest.importorskip("helm_python", reason="needs Helm: pip install helm-python-sdk")
     lab.kubectl("apply", "-f", str(ROOT / "crds/nodemigrations.yaml"))
     lab.kubectl("wait", "--for=condition=Established", "crd/nodemigrations.unshim.dev")
-    lab.kubectl("apply", "-f", "-", input=space + text)
+    lab.kubectl("delete", "namespace", SPACE, "--ignore-not-found")
+    helm(lab, "uninstall")
+    helm(lab, "install")
+    lab.kubectl(
+        "-n", SPACE, "create", "secret", "generic", "key", "--from-literal=ssh-privatekey=k"
+    )
+    lab.kubectl("-n", SPACE, "create", "configmap", "hosts", "--from-literal=known_hosts=h")
     yield lab
-    lab.kubectl("delete", "--wait=false", "-f", "-", input=space + text)
+    helm(lab, "uninstall")
+    lab.kubectl("delete", "namespace", SPACE, "--wait=false")
 
 
 @pytest.fixture(scope="module")
@@ -153,6 +175,23 @@ def budget(admin: Api, name: str) -> None:
     wait(lambda: (admin.get(f"{path}/{name}").body.get("status") or {}).get("currentHealthy"))
 
 
+def test_the_chart_starts_its_pod(admin: Api) -> None:
+    """Helm's Deployment is admitted, its volumes mount, and its container is told to `run`.
+
+    (The image that stands in for the operator's has no such command: the runtime says so.)
+    """
+    path = f"/api/v1/namespaces/{SPACE}/pods"
+
+    def started() -> Any:
+        pods = admin.get(path, labelSelector=f"app.kubernetes.io/instance={SPACE}").body["items"]
+        states = [s for p in pods for s in (p.get("status") or {}).get("containerStatuses") or ()]
+        return [pods[0]["spec"]] if 'exec: \\"run\\"' in json.dumps(states) else None
+
+    (spec,) = wait(started)
+    assert spec["securityContext"]["runAsUser"] == 65532
+    assert spec["containers"][0]["securityContext"]["readOnlyRootFilesystem"] is True
+
+
 def test_a_node_as_it_is(cluster: KubernetesCluster) -> None:
     """A real node's view: runtime, addresses, and a heartbeat from the Lease, seconds old."""
     node = cluster.node(NODE)
@@ -229,6 +268,9 @@ def test_drain(cluster: KubernetesCluster, admin: Api) -> None:
     create(admin, pod("held", app="held"))
     for name in ("free", "held"):
         running(admin, name)
+    another = running(admin, "free")
+    another["metadata"]["uid"] = "00000000-0000-0000-0000-000000000000"
+    assert cluster.evict(another, grace_seconds=None, dry_run=False).verdict == "gone"
     budget(admin, "first")
     drain = Drain(cluster, DrainOptions(force=True, pod_selector=f"test={SPACE}"))
 
