@@ -22,6 +22,9 @@ def main() -> int:
     lab = Lab.up(name="demo")
     try:
         return _demo(lab, started)
+    except TimeoutError:
+        print((lab.directory / "operator.log").read_text()[-4000:])
+        raise
     finally:
         _say("Cleaning up")
         lab.down()

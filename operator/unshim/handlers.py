@@ -62,6 +62,10 @@ def register(registry: kopf.OperatorRegistry, settings: Settings) -> None:
         memo.runs = Runs(wiring.operator(settings))
         _configure(kwargs["settings"], settings)
 
+    @kopf.on.login(registry=registry)
+    def login(**kwargs: Any) -> Any:
+        return kopf.login_via_client(**kwargs)
+
     @kopf.timer(*kind, registry=registry, interval=TICK_SECONDS, when=unfinished)
     def reconcile(body: kopf.Body, memo: kopf.Memo, **_: object) -> None:
         memo.runs.tick(body, deleting=False)

@@ -96,7 +96,9 @@ class Engine:
         return dataclasses.replace(progress, delay=wait.seconds if wait else 0.0)
 
     def _perform(self, session: Session, view: View, decision: Decision) -> Wait | None:
-        log.debug("node %s: %s %s", view.node.name, decision.action, decision.reason)
+        if session.last is None or session.action is not decision.action:
+            log.info("node %s: %s %s", view.node.name, decision.action, decision.reason)
+        session.action = decision.action
         try:
             return PERFORM[decision.action](self._tools, session, view, decision)
         except StepFailed as exc:

@@ -52,12 +52,12 @@ def _reading(
     """The API's side first; the node and the canary are asked only once that looks good."""
     assert session.state is not None  # noqa: S101  a verdict or a switch was read from it
     baseline = proof.Baseline.from_json(session.state.meta.get("baseline") or {})
+    machine = looking.connected(tools, session, view.node, fresh=True)
     pods = tools.cluster.pods_on(view.node.name)
     reading = proof.Reading(node=view.node, pods=tuple(pods), since=since, runtime=runtime)
     checks = proof.judge_cluster(baseline, reading)
     canary = _canary(tools, session, image)  # on its way while the other pods come back
     if all(check.ok for check in checks) and (canary is None or canary.done):
-        machine = looking.connected(tools, session, view.node, fresh=True)
         checks += proof.judge_node(baseline, reading, machine.proof(), canary)
     elif canary is not None and not canary.done:
         checks += (proof.Check(name="canary", ok=False, message=canary.message),)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from unshim.core.decide import Action
 from unshim.core.facts import NodeFacts
 from unshim.core.objects import RunState
 from unshim.core.options import Options
@@ -51,6 +52,7 @@ class Session:
     checks: tuple[Mapping[str, Any], ...] = ()
     drain_status: Mapping[str, Any] | None = None
     last: Progress | None = None
+    action: Action | None = None  # what was done last, so that a log line is written once
     events: set[str] = field(default_factory=set)
 
     def disconnect(self) -> None:
