@@ -23,6 +23,8 @@ from unshim.ports import Completed
 from unshim.ssh import SshConnector, load_settings
 from unshim.ssh.shell import wrap
 
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root for a mount namespace")
+
 NEW_NETWORK = 0x40000000  # CLONE_NEWNET
 BEGAN = "unshim:began\n"
 CLIENT = """
@@ -117,6 +119,7 @@ def test_a_machine_without_kubernetes_is_read_in_a_moment() -> None:
         assert (facts.kubelet, facts.docker, facts.containerd) == (None, None, None)
     assert {d.path for d in facts.disks} >= {"/var/lib/docker", "/var/lib/containerd", "/etc"}
     assert "/etc" in facts.present
+    assert facts.tools >= {"base64", "timeout", "tar", "sha256sum"}  # or we would not be here
 
 
 def test_the_script_carries_the_edits_paths() -> None:
@@ -240,6 +243,7 @@ def test_cri_dockerd_s_own_flags_count_where_it_runs(tools: Tools, tmp_path: Pat
     assert [f.path for f in facts.cni_files] == [f"{tmp_path}/net.d/10-a.conflist"]
 
 
+@needs_root
 def test_users_of_docker_are_found_in_cron_units_and_scripts(tmp_path: Path) -> None:
     """Files that call docker or name its socket are listed; comments and look-alikes are not."""
     etc = tmp_path / "etc"
@@ -285,6 +289,7 @@ def test_processes_that_hold_docker_s_socket_are_found(tmp_path: Path) -> None:
     assert any(user.startswith("process python") for user in facts.docker_users)
 
 
+@needs_root
 def test_private_keys_do_not_leave_the_node(tmp_path: Path) -> None:
     """A client key beside a registry's certificate is known to exist, and not read."""
     here = tmp_path / "etc"
@@ -301,6 +306,7 @@ def test_private_keys_do_not_leave_the_node(tmp_path: Path) -> None:
     assert "Q0FOQVJZ" not in out  # CANARY in base64
 
 
+@needs_root
 def test_runs_are_read_alone_and_quickly(tmp_path: Path) -> None:
     """The quick variant finds every run folder, whole or torn, and follows no link."""
     run = tmp_path / "unshim" / "0000-a"

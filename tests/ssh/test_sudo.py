@@ -12,6 +12,7 @@ from tests.ssh.conftest import (
     KeyPair,
     Sshd,
     Sshds,
+    own_etc,
     settings,
 )
 from unshim.errors import (
@@ -30,20 +31,16 @@ def unprivileged(sshds: Sshds, tmp_path: Path) -> Callable[[str], Sshd]:
     """
 
     def start(sudoers: str) -> Sshd:
-        passwd = Path("/etc/passwd").read_text()
-        (tmp_path / "passwd").write_text(f"{passwd}ops:x:61234:61234::/:/bin/sh\n")
-        (tmp_path / "shadow").write_text(f"{Path('/etc/shadow').read_text()}ops:*:19000::::::\n")
-        (tmp_path / "sudoers").write_text(sudoers)
-        for name, mode in (("passwd", 0o644), ("shadow", 0o600), ("sudoers", 0o440)):
-            (tmp_path / name).chmod(mode)
-        binds = "".join(
-            f"mount --bind {tmp_path}/{name} /etc/{name}; "
-            for name in ("passwd", "shadow", "sudoers")
+        launch = own_etc(
+            tmp_path,
+            passwd=f"{Path('/etc/passwd').read_text()}ops:x:61234:61234::/:/bin/sh\n",
+            shadow=f"{Path('/etc/shadow').read_text()}ops:*:19000::::::\n",
+            sudoers=sudoers,
         )
         return sshds.start(
             f"AuthorizedKeysCommand /bin/cat {sshds.login_key.path}.pub",
             "AuthorizedKeysCommandUser root",
-            launch=("unshare", "-m", "sh", "-c", f'{binds}exec "$@"', "sh"),
+            launch=launch,
         )
 
     return start
