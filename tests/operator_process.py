@@ -49,6 +49,8 @@ def install(lab: Lab) -> None:
     lab.kubectl("apply", "-f", str(ROOT / "crds" / "nodemigrations.yaml"))
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "unshim-system"}}
     lab.kubectl("apply", "-f", "-", input=yaml.safe_dump(namespace))
+    accounts = ("get", "serviceaccounts", "-n", "unshim-system", "-o", "name")
+    lab.wait(lambda: "default" in lab.kubectl(*accounts), 60, "the namespace's service account")
     lab.kubectl(
         "wait", "--for=condition=Established", "crd/nodemigrations.unshim.dev", "--timeout=60s"
     )

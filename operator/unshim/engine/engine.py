@@ -184,7 +184,7 @@ def _facts_of(session: Session) -> dict[str, Any]:
 
 
 def _step(session: Session, decision: Decision) -> str:
-    on_node = {Action.STAGE, Action.SWITCH, Action.AWAIT_SWITCH, Action.AWAIT_ROLLBACK}
+    on_node = {Action.STAGE, Action.AWAIT_SWITCH, Action.AWAIT_ROLLBACK}
     if decision.action in on_node and session.state is not None:
         return session.state.journal.current_step or decision.action.value
     return "" if decision.action is Action.FINISH else decision.action.value

@@ -55,7 +55,8 @@ def closing(session: Session, view: View, decision: Decision) -> str:
                 else f"node {node} runs on {view.node.runtime}.{cordon} Docker was left running."
             )
         case Result.ROLLED_BACK:
-            return f"node {node} is as it was ({view.node.runtime}): {detail or decision.reason}"
+            because = f"{decision.reason}: {detail}" if detail else decision.reason
+            return f"node {node} is as it was ({view.node.runtime}): {because}"
         case Result.FAILED:
             return (
                 f"node {node} could not be brought back: {detail}. It stays cordoned and nothing "

@@ -37,7 +37,8 @@ def confirm(tools: Tools, session: Session, view: View, _: Decision) -> Wait | N
 
 def roll_back(tools: Tools, session: Session, view: View, decision: Decision) -> Wait | None:
     """Claim the verdict for going back. A lost race shows as `confirmed` and is obeyed."""
-    session.detail = session.detail or decision.message
+    missing = "; ".join(f"{c['name']}: {c['message']}" for c in session.checks if not c["ok"])
+    session.detail = session.detail or decision.message or missing
     machine = looking.connected(tools, session, view.node)
     looking.keep(tools, session, machine.roll_back(decision.reason))
     session.drained = False
