@@ -36,7 +36,11 @@ def build(
     meta: Mapping[str, Any],
     runner: str,
 ) -> dict[str, bytes]:
-    """Every part by its path below the run's folder, the manifest of checksums among them."""
+    """Every part by its path below the run's folder, the manifest of checksums among them.
+
+    Raises ValueError for names that have no place in a script.
+    """
+    _folder(run)
     parts = {
         "runner.sh": runner.encode(),
         "order": _order(playbook).encode(),

@@ -1,4 +1,4 @@
-"""What the runner's `show` prints -> RunState, and the same for runs found while gathering facts."""
+"""What the runner's `show` prints -> RunState, and the same for runs that the facts hold."""
 
 from __future__ import annotations
 
