@@ -25,7 +25,7 @@ from unshim.ssh.settings import SshSettings
 from unshim.ssh.shell import SshShell
 from unshim.ssh.stats import Stats
 
-ATTEMPTS = 3
+ATTEMPTS = 4  # sshd itself turns some away when many come at once (MaxStartups)
 KEEPALIVE_SECONDS = 15
 SILENCE_SECONDS = 30  # the kernel gives up on a peer that acknowledges nothing for so long
 
@@ -62,7 +62,7 @@ class SshConnector:
             retry=tenacity.retry_if_exception_type(NodeUnreachable),
             stop=tenacity.stop_after_attempt(ATTEMPTS)
             | tenacity.stop_after_delay(self._settings.connect_timeout),
-            wait=tenacity.wait_random_exponential(multiplier=0.2, max=2),
+            wait=tenacity.wait_random_exponential(multiplier=0.3, max=3),
             reraise=True,
         )
         return attempts(self._open, peer)
@@ -83,7 +83,7 @@ class SshConnector:
         jump = self._settings.jump
         if jump is None:
             return self._tcp(peer, opened)
-        gate = Peer(host=jump.host, port=jump.port, label="Jump host")
+        gate = Peer(host=jump.host, port=jump.port, label=f"Jump host of {peer.alias}")
         sock = self._tcp(gate, opened)
         link = self._log_in(sock, gate, jump.user or self._settings.user, opened)
         links.append(link)
