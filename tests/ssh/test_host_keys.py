@@ -25,7 +25,7 @@ def test_an_unknown_host_is_refused_with_what_to_do(
     text = refusal(connector(sshd, known_hosts=other_line(tmp_path)))
     assert "Node worker-1 (127.0.0.1 port" in text
     assert sshd.host_key.fingerprint in text
-    assert "console" in text
+    assert "console (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub)" in text
     assert sshd.line().strip() in text
     assert "Nothing was changed" in text
 

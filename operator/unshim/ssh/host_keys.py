@@ -35,6 +35,12 @@ class Offer:
     blob: bytes
     certificate: bytes = b""
 
+    @property
+    def shown_by(self) -> str:
+        """The command that shows the host's own fingerprint, typed at the host itself."""
+        kind = self.key_type.removeprefix("ssh-").partition("-")[0]
+        return f"ssh-keygen -lf /etc/ssh/ssh_host_{kind}_key.pub"
+
     def __str__(self) -> str:
         return f"{self.key_type} {known_hosts.fingerprint(self.blob)}"
 
@@ -132,9 +138,9 @@ def _check_no_contradiction(known: Claims, offer: Offer) -> None:
                 f"The host key of {known.peer} has changed: it offered {offer}, and known_hosts "
                 f"({known_hosts.numbers(mine)}) has {known_hosts.fingerprint(mine[0].blob)} for "
                 f"{name}. Nothing was changed. Either the machine was installed anew, or another "
-                "machine answers in its place. Look at the fingerprint on the node's console "
-                "(ssh-keygen -lf /etc/ssh/ssh_host_*_key.pub); only if it is the one offered, "
-                f"replace {known_hosts.numbers(mine)}."
+                f"machine answers in its place. Look at the fingerprint on its console "
+                f"({offer.shown_by}); only if it is the one offered, replace "
+                f"{known_hosts.numbers(mine)}."
             )
 
 
@@ -149,8 +155,8 @@ def _unknown(known: Claims, offer: Offer, objection: str) -> HostKeyRejected:
     line = known_hosts.render(peer.host, peer.port, offer.key_type, offer.blob)
     return HostKeyRejected(
         f"{peer} offered the host key {offer}, and known_hosts {has}.{certificate} Nothing was "
-        "changed. Compare the fingerprint with the one on the node's console (ssh-keygen -lf "
-        f"/etc/ssh/ssh_host_*_key.pub); only if they are equal, add to known_hosts: {line}"
+        f"changed. Compare the fingerprint with the one on its console ({offer.shown_by}); only if "
+        f"they are equal, add to known_hosts: {line}"
     )
 
 

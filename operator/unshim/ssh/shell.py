@@ -54,18 +54,19 @@ class SshShell:
     def run(self, script: str, *, timeout: float) -> Completed:
         """See ports.NodeShell.run. Exit code 124 or 137: the node's own deadline ended it."""
         seconds = max(1, math.ceil(timeout))
+        call: _Call | None = None
+        why = ""
         with _Watchdog(seconds + KILL_SECONDS + MARGIN_SECONDS, self.close) as watchdog:
             try:
                 with contextlib.closing(self._exec(seconds)) as channel:
                     call = _Call(channel, wrap(script))
                     call.converse()
-                why = "the connection was lost" if call.code < 0 else ""
             except (paramiko.SSHException, OSError, EOFError) as exc:
                 why = str(exc).strip() or type(exc).__name__
-        if why:
+        if why or call is None or call.code < 0:
             self.close()
             why = f"no answer for {seconds} s" if watchdog.expired else why
-            raise NodeUnreachable(self._lost(why, seconds))
+            raise NodeUnreachable(self._lost(why or "the connection was lost", call, seconds))
         self._stats.count(execs=1, sent=call.sent, received=call.received)
         return self._completed(call)
 
@@ -86,7 +87,12 @@ class SshShell:
             raise AuthenticationFailed(self._not_root((err or before).strip()[-500:]))
         return Completed(code=call.code, out=out, err=err)
 
-    def _lost(self, why: str, seconds: int) -> str:
+    def _lost(self, why: str, call: _Call | None, seconds: int) -> str:
+        if call is None:  # the script travels after the command was accepted
+            return (
+                f"{self._label}: no script could be started: {why}. Nothing was changed; the next "
+                "attempt opens a new connection."
+            )
         return (
             f"{self._label}: {why} while a script ran. Its outcome is not known; on the node it "
             f"ends by itself within {seconds + KILL_SECONDS} s. The next attempt looks first."
