@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from unshim.core import eviction, flags
+from unshim.core import daemons, eviction, flags
 from unshim.core.facts import NodeFacts
 from unshim.core.flags import CONTAINERD_SOCKET
 from unshim.core.objects import CanaryResult, Manifest, Node
@@ -76,7 +76,7 @@ def baseline(node: Node, pods: Sequence[Manifest], facts: NodeFacts) -> Baseline
         cgroup_driver=kubelet.cgroup_driver if kubelet else "",
         allocatable=dict(node.allocatable),
         taints=_taints(node),
-        daemons=_daemons(pods),
+        daemons=daemons.states(pods),
         endpoint=_named(kubelet.argv) if kubelet else "",
     )
 
@@ -161,7 +161,7 @@ def _containers(reading: Reading) -> Check:
 
 
 def _back(before: Baseline, reading: Reading) -> Check:
-    now = _daemons(reading.pods)
+    now = daemons.states(reading.pods)
     missing = sorted(name for name, was in before.daemons.items() if was and not now.get(name))
     return _check("daemons", not missing, f"not Ready again: {_some(missing)}")
 
@@ -253,25 +253,6 @@ def _canary(canary: CanaryResult) -> Check:
     missing = [name for name, ok in canary.checks.items() if not ok]
     said = f" ({canary.message})" if canary.message else ""
     return _check("canary", canary.ok, f"not yet shown: {', '.join(missing) or 'anything'}{said}")
-
-
-def _daemons(pods: Sequence[Manifest]) -> dict[str, bool]:
-    """DaemonSet and static pods, by what makes them; Ready when any of theirs is."""
-    found: dict[str, bool] = {}
-    for pod in pods:
-        daemon_set = eviction.daemon_set_of(pod)
-        if eviction.finished(pod) or not (daemon_set or eviction.mirror(pod)):
-            continue
-        name = f"ds/{daemon_set}" if daemon_set else f"static/{_key(pod)}"
-        found[name] = found.get(name, False) or _is_ready(pod)
-    return found
-
-
-def _is_ready(pod: Manifest) -> bool:
-    """Pods about to go do not count, whatever their last known condition."""
-    conditions = (pod.get("status") or {}).get("conditions") or ()
-    ready = any(c.get("type") == "Ready" and c.get("status") == "True" for c in conditions)
-    return ready and not pod["metadata"].get("deletionTimestamp")
 
 
 def _taints(node: Node) -> tuple[str, ...]:
