@@ -1,4 +1,4 @@
-"""The pods that belong to a node itself, DaemonSet and static ones, and whether they are Ready. Pure.
+"""The pods that belong to a node itself (DaemonSet, static), and whether they are Ready. Pure.
 
 They cannot be drained, so they are what shows that a node came back.
 """
@@ -54,7 +54,7 @@ def ready(pod: Manifest) -> bool:
 def _works(container: Mapping[str, Any], status: Mapping[str, Any]) -> bool:
     """Runs, has started, and has no probe that could say otherwise."""
     return (
-        not container.get("readinessProbe")
+        "readinessProbe" not in container
         and "running" in (status.get("state") or {})
         and status.get("started") is True
     )
