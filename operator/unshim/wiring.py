@@ -37,9 +37,10 @@ class Parts:
     migrations: KubernetesMigrations
     engine: Engine
     clock: Clock
+    ssh_stats: ssh.Stats  # of the engine's own connections
 
 
-def connector(settings: Settings) -> Connector:
+def connector(settings: Settings, stats: ssh.Stats | None = None) -> Connector:
     """Reads the key and the known hosts anew, so that a rotated Secret is used at once."""
     return ssh.SshConnector(
         ssh.load_settings(
@@ -49,12 +50,13 @@ def connector(settings: Settings) -> Connector:
             cert_file=Path(settings.ssh_cert_file) if settings.ssh_cert_file else None,
             known_hosts_file=Path(settings.ssh_known_hosts_file),
             jump=settings.ssh_jump,
-        )
+        ),
+        stats,
     )
 
 
-def machines(settings: Settings) -> RemoteMachines:
-    return RemoteMachines(lambda: connector(settings), settings.address_types)
+def machines(settings: Settings, stats: ssh.Stats | None = None) -> RemoteMachines:
+    return RemoteMachines(lambda: connector(settings, stats), settings.address_types)
 
 
 def parts(settings: Settings) -> Parts:
@@ -65,10 +67,10 @@ def parts(settings: Settings) -> Parts:
         lease_namespace=settings.lease_namespace,
         canary_namespace=settings.canary_namespace or settings.namespace,
     )
-    clock = SystemClock()
+    clock, stats = SystemClock(), ssh.Stats()
     tools = Tools(
         cluster=world,
-        machines=machines(settings),
+        machines=machines(settings, stats),
         playbooks=lambda name: playbooks.load(name, settings.playbook_dir),
         clock=clock,
         runner=node.script(node.RUNNER),
@@ -81,6 +83,7 @@ def parts(settings: Settings) -> Parts:
         migrations=KubernetesMigrations(api),
         engine=Engine(tools),
         clock=clock,
+        ssh_stats=stats,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 import uuid
 from typing import Any
@@ -16,6 +17,8 @@ from unshim.core.status import Progress
 from unshim.engine.session import Session
 from unshim.machine import RemoteMachine
 from unshim.settings import Settings
+
+log = logging.getLogger(__name__)
 
 INTERRUPTED = (
     "A node before its switch serves on and may stay cordoned; one in its switch goes back to "
@@ -137,6 +140,7 @@ def _carry(parts: wiring.Parts, uid: str, wanted: Options, *, go_back: str) -> i
         parts.clock.sleep(progress.delay)
         progress = parts.engine.tick(session)
     printer.finish(progress)
+    log.debug("cost: %s; API requests %s", parts.ssh_stats, sum(parts.cluster.stats.values()))
     wanted_back = bool(go_back) and progress.phase == "RolledBack"
     return exits.FINE if wanted_back else exits.of_result(progress.result, progress.reason)
 

@@ -1,0 +1,206 @@
+"""`make bench`: one node's migration by unshim and by the public procedure, in the same lab.
+
+Each round migrates worker-1 with unshim and worker-2 with `kubectl drain` and tests/official.sh.
+Node-down time runs from the last old container's end to the new runtime's proof: for unshim that is
+its verdict; for the script, which proves nothing, the API server's word that the DaemonSet is back.
+Medians over the rounds; the machines that run this are noisy.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import statistics
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests import operator_process as unshim
+from tests.lab import Lab, Node
+
+POLL_SECONDS = 0.02
+
+
+@dataclass
+class Watch:
+    """Samples one node from outside: its pods' processes, and what the API server says of it."""
+
+    lab: Lab
+    node: Node
+    emptied: float = 0.0  # when the last old container's process was gone
+    back: float = 0.0  # when the API server said: containerd, and the DaemonSet Ready on it
+    cordoned: float = 0.0
+    uncordoned: float = 0.0
+    _stop: threading.Event = field(default_factory=threading.Event)
+    _threads: list[threading.Thread] = field(default_factory=list)
+
+    def __enter__(self) -> Watch:
+        for target in (self._processes, self._api):
+            self._threads.append(threading.Thread(target=target, daemon=True))
+            self._threads[-1].start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(timeout=10)
+
+    def _processes(self) -> None:
+        pods = Path("/sys/fs/cgroup/pids") / self.node.cgroup / "kubepods"
+        while not self._stop.wait(POLL_SECONDS):
+            if not self.emptied and not _running(pods):
+                self.emptied = time.time()
+
+    def _api(self) -> None:
+        while not self._stop.wait(0.1):
+            try:
+                self._look()
+            except (RuntimeError, KeyError, ValueError):
+                continue
+
+    def _look(self) -> None:
+        node = self.lab.node_object(self.node.name)
+        now, cordoned = time.time(), bool(node["spec"].get("unschedulable"))
+        if cordoned and not self.cordoned:
+            self.cordoned = now
+        if self.cordoned and not cordoned and not self.uncordoned:
+            self.uncordoned = now
+        runtime = node["status"]["nodeInfo"]["containerRuntimeVersion"]
+        if self.emptied and not self.back and runtime.startswith("containerd"):
+            self.back = time.time() if self._daemon_back() else 0.0
+
+    def _daemon_back(self) -> bool:
+        field_selector = f"spec.nodeName={self.node.name}"
+        pods = self.lab.get(
+            "pods", "-n", "apps", "-l", "app=agent", "--field-selector", field_selector
+        )
+        statuses = [s for pod in pods["items"] for s in pod["status"].get("containerStatuses", [])]
+        return bool(statuses) and all(
+            s.get("ready") and s.get("containerID", "").startswith("containerd://")
+            for s in statuses
+        )
+
+
+def _running(folder: Path) -> bool:
+    """Whether any process lives in a cgroup below `folder`."""
+    for root, _, _ in os.walk(folder):
+        try:
+            if (Path(root) / "cgroup.procs").read_text().strip():
+                return True
+        except OSError:
+            continue
+    return False
+
+
+Row = dict[str, float]
+
+
+def by_unshim(lab: Lab) -> Row:
+    node = lab.node("worker-1")
+    with Watch(lab, node) as watch:
+        done = unshim.cli(lab, "migrate", node.name, "--delete-emptydir-data", "-v", timeout=200)
+        lab.wait(lambda: watch.back and watch.uncordoned, 30, "the API server to say so")
+    if done.returncode != 0:
+        raise RuntimeError(done.stdout + done.stderr)
+    said = done.stdout + done.stderr
+    return {
+        "down": _verdict(node) - watch.emptied,
+        "daemons": watch.back - watch.emptied,
+        "cordoned": watch.uncordoned - watch.cordoned,
+        "switch": _switch_seconds(lab, node),
+        "connections": _number(said, r"connections=(\d+)"),
+        "execs": _number(said, r"execs=(\d+)"),
+        "requests": _number(said, r"API requests (\d+)"),
+    }
+
+
+def by_script(lab: Lab) -> Row:
+    node = lab.node("worker-2")
+    script = (Path(__file__).parent / "official.sh").read_text()
+    socket = "kubeadm.alpha.kubernetes.io/cri-socket=unix:///run/containerd/containerd.sock"
+    with Watch(lab, node) as watch:
+        lab.kubectl("drain", node.name, "--ignore-daemonsets", "--delete-emptydir-data")
+        started = time.time()
+        node.ssh(script)
+        switched = time.time() - started
+        lab.kubectl("annotate", "--overwrite", "node", node.name, socket)
+        lab.wait(lambda: watch.back, 120, "the DaemonSet to be back")
+        lab.kubectl("uncordon", node.name)
+        lab.wait(lambda: watch.uncordoned, 30, "the uncordon to show")
+    down = watch.back - watch.emptied
+    cordoned = watch.uncordoned - watch.cordoned
+    return {"down": down, "daemons": down, "cordoned": cordoned, "switch": switched}
+
+
+def _verdict(node: Node) -> float:
+    """When the node's verdict was created, seconds since 1970."""
+    return float(node.exec("stat -c %.Y /var/lib/unshim/*/verdict").stdout)
+
+
+def _switch_seconds(lab: Lab, node: Node) -> float:
+    """From the dead-man's timer being armed to the switch's unit being done, by the node's journald."""
+    del lab
+    text = node.exec(
+        "journalctl --no-pager -o short-unix | grep -E 'unshim-switch-[^ ]*.service' "
+        "| grep -E 'Started|Deactivated' || true"
+    ).stdout
+    times = [float(line.split()[0]) for line in text.splitlines()]
+    return times[-1] - times[0] if len(times) > 1 else float("nan")
+
+
+def _number(text: str, pattern: str) -> float:
+    found = re.findall(pattern, text)
+    return float(found[-1]) if found else float("nan")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    args = parser.parse_args()
+    ours: list[Row] = []
+    theirs: list[Row] = []
+    lab = Lab.up(name="bench")
+    try:
+        for number in range(args.rounds):
+            if number:
+                lab.reset()
+            unshim.install(lab)
+            ours.append(by_unshim(lab))
+            theirs.append(by_script(lab))
+            print(f"round {number + 1}: unshim {_short(ours[-1])}; script {_short(theirs[-1])}")
+    finally:
+        lab.down()
+    _report(ours, theirs)
+    return 0
+
+
+def _short(row: Row) -> str:
+    return ", ".join(f"{key} {value:.1f}" for key, value in row.items())
+
+
+def _report(ours: list[Row], theirs: list[Row]) -> None:
+    print(f"\nMedians of {len(ours)} rounds           unshim   script   ratio")
+    rows: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
+        ("node-down seconds (proven)", "down", "{:.1f}".format),
+        ("  of these, DaemonSet back", "daemons", "{:.1f}".format),
+        ("seconds in the switch", "switch", "{:.1f}".format),
+        ("seconds cordoned", "cordoned", "{:.1f}".format),
+        ("SSH connections", "connections", "{:.0f}".format),
+        ("SSH execs", "execs", "{:.0f}".format),
+        ("API requests", "requests", "{:.0f}".format),
+    )
+    for title, key, text in rows:
+        mine = statistics.median(row[key] for row in ours)
+        other = [row[key] for row in theirs if key in row]
+        theirs_text = text(statistics.median(other)) if other else "-"
+        ratio = f"{mine / statistics.median(other):.2f}" if other else "-"
+        print(f"{title:<32} {text(mine):>8} {theirs_text:>8} {ratio:>7}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
