@@ -148,10 +148,13 @@ def test_pod_security_restricted() -> None:
         "capabilities": {"drop": ["ALL"]},
     }
     assert not {"hostNetwork", "hostPID", "hostIPC"} & spec.keys()
-    assert {kind for v in spec["volumes"] for kind in v} - {"name"} == {
-        "secret", "configMap", "emptyDir",
-    }  # fmt: skip
-    assert {m["mountPath"] for m in container["volumeMounts"] if not m.get("readOnly")} == {"/tmp"}
+    assert {kind for v in spec["volumes"] for kind in v} - {"name"} == {"secret", "configMap"}
+    assert all(mount["readOnly"] for mount in container["volumeMounts"])
+
+
+def test_the_operator_can_be_drained_by_anybody() -> None:
+    """No emptyDir: `kubectl drain`, and our own, evict the operator without further options."""
+    assert not [v for v in pod(render())["volumes"] if "emptyDir" in v]
 
 
 def test_the_environment_is_understood() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ssl
 import time
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import websocket
 
@@ -49,8 +49,22 @@ def _open(api: Api, namespace: str, pod: str, command: list[str]) -> Any:
         header=[f"{name}: {value}" for name, value in api.headers().items()],
         subprotocols=["v4.channel.k8s.io"],
         suppress_origin=True,
+        **_proxy(api.configuration),
     )
     return socket
+
+
+def _proxy(configuration: Any) -> dict[str, Any]:
+    """A kubeconfig's own proxy-url; the environment's proxy is found by the websocket library."""
+    if not configuration.proxy:
+        return {}
+    proxy = urlsplit(configuration.proxy)
+    return {
+        "http_proxy_host": proxy.hostname,
+        "http_proxy_port": proxy.port,
+        "proxy_type": proxy.scheme,
+        "http_no_proxy": [word for word in (configuration.no_proxy or "").split(",") if word],
+    }
 
 
 def _tls(configuration: Any) -> dict[str, Any]:
