@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from unshim import gather
 from unshim.core import bundle, proof, runs
-from unshim.core.facts import NodeFacts
+from unshim.core.facts import NodeFacts, NodeRun
 from unshim.core.objects import Node, RunState
 from unshim.core.steps import ScriptStep
 from unshim.errors import Busy, ForeignRun, NodeUnreachable, StepFailed
@@ -31,6 +31,9 @@ class RemoteMachine:
 
     def facts(self) -> NodeFacts:
         return gather.facts(self._shell, self._node)
+
+    def runs(self) -> tuple[NodeRun, ...]:
+        return gather.runs(self._shell, self._node)
 
     def show(self) -> RunState:
         return self._verb("show", timeout=QUICK_SECONDS)

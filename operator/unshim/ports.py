@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from unshim.core.facts import NodeFacts
+from unshim.core.facts import NodeFacts, NodeRun
 from unshim.core.objects import CanaryResult, Eviction, Manifest, Node, RunState, Stamp
 from unshim.core.steps import ScriptStep
 
@@ -121,6 +121,9 @@ class Machine(Protocol):
     """
 
     def facts(self) -> NodeFacts: ...
+
+    def runs(self) -> tuple[NodeRun, ...]:
+        """The runs found on the node: quick, and needs neither Docker nor containerd."""
 
     def show(self) -> RunState: ...
 

@@ -62,7 +62,7 @@ def call_journal(settings: Settings, args: argparse.Namespace) -> int:
         node = wiring.parts(settings).cluster.node(args.node)
         machine = wiring.machines(settings).open(node, "")
     try:
-        found = machine.facts().runs
+        found = machine.runs()
     finally:
         machine.close()
     if not found:

@@ -117,7 +117,7 @@ def call_rollback(settings: Settings, args: argparse.Namespace) -> int:
 def _runs(parts: wiring.Parts, settings: Settings, node: str) -> tuple[NodeRun, ...]:
     machine = wiring.machines(settings).open(parts.cluster.node(node), "")
     try:
-        return machine.facts().runs
+        return machine.runs()
     finally:
         machine.close()
 
@@ -149,7 +149,7 @@ def _without_cluster(settings: Settings, args: argparse.Namespace) -> int:
     """Roll back over SSH alone: for the day when there is no API server to ask."""
     shell = wiring.connector(settings).connect(args.host, node=args.node)
     try:
-        newest = _newest(RemoteMachine(shell, args.node, "").facts().runs, args.node)
+        newest = _newest(RemoteMachine(shell, args.node, "").runs(), args.node)
         machine = RemoteMachine(shell, args.node, newest.uid)
         state = machine.show()
         if state.verdict == "confirmed":

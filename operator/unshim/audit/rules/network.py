@@ -141,5 +141,5 @@ def network_settings_lost(node: NodeView, _: Survey) -> Iterator[Hit]:
         for path, text in facts.files.items()
         if path.startswith("/etc/sysctl") and "ip_forward" in text
     ]
-    if facts.sysctls.get("net/ipv4/ip_forward") == "1" and not kept:
+    if facts.sysctls.get("net.ipv4.ip_forward") == "1" and not kept:
         yield Hit(message=f"no file under /etc/sysctl.d of {node.name} sets net.ipv4.ip_forward")
