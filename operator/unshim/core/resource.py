@@ -22,7 +22,7 @@ FINISHED_PHASES = frozenset({"Succeeded", "RolledBack", "Failed", "Refused", "Au
 
 _NODE_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 _WORD = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
-_RULE = re.compile(r"[A-Za-z0-9][-A-Za-z0-9/._*]{0,127}")
+_IGNORE = re.compile(r"[a-z0-9][^\x00-\x1f]{0,255}")  # RULE[:OBJECT][=REASON]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +102,7 @@ def _verify(spec: Mapping[str, Any]) -> VerifyOptions:
 def _rules(spec: Mapping[str, Any]) -> tuple[str, ...]:
     rules = spec.get("ignore") or []
     if not isinstance(rules, list) or not all(
-        isinstance(r, str) and _RULE.fullmatch(r) for r in rules
+        isinstance(r, str) and _IGNORE.fullmatch(r) for r in rules
     ):
         raise _invalid("spec.audit.ignore", rules, "a list of rule ids")
     return tuple(rules)
