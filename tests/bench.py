@@ -112,7 +112,7 @@ def by_unshim(lab: Lab) -> Row:
         "down": _verdict(node) - watch.emptied,
         "daemons": watch.back - watch.emptied,
         "cordoned": watch.uncordoned - watch.cordoned,
-        "switch": _switch_seconds(lab, node),
+        "switch": _switch_seconds(node),
         "connections": _number(said, r"connections=(\d+)"),
         "execs": _number(said, r"execs=(\d+)"),
         "requests": _number(said, r"API requests (\d+)"),
@@ -142,9 +142,8 @@ def _verdict(node: Node) -> float:
     return float(node.exec("stat -c %.Y /var/lib/unshim/*/verdict").stdout)
 
 
-def _switch_seconds(lab: Lab, node: Node) -> float:
-    """From the dead-man's timer being armed to the switch's unit being done, by the node's journald."""
-    del lab
+def _switch_seconds(node: Node) -> float:
+    """How long the unit of the switch ran, by the node's journald."""
     text = node.exec(
         "journalctl --no-pager -o short-unix | grep -E 'unshim-switch-[^ ]*.service' "
         "| grep -E 'Started|Deactivated' || true"

@@ -1,3 +1,3 @@
-"""unshim moves Kubernetes nodes from Docker Engine to containerd, and back when anything goes wrong."""
+"""unshim moves Kubernetes nodes from Docker to containerd, and back when anything goes wrong."""
 
 __version__ = "0.1.0"

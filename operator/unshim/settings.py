@@ -1,4 +1,4 @@
-"""What the operator is told by its environment. Every variable is documented in docs/settings.md."""
+"""What the operator is told by its environment: see docs/settings.md."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The only place that knows both sides: builds adapters from settings and hands them to the engine."""
+"""The only place that knows both sides: builds adapters and hands them to the engine."""
 
 from __future__ import annotations
 

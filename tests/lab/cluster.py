@@ -158,8 +158,12 @@ def install(nodes: list[Node], version: str) -> None:
                    f"docker rmi {tag}")  # fmt: skip
     control = next(node for node in nodes if node.name == "cp-1")
     say("kubeadm init")
-    control.exec("systemctl enable kubelet; cat >/root/init.yaml && kubeadm init --config /root/init.yaml --skip-phases=addon,preflight",
-                 input=INIT.format(token=TOKEN, api=control.ip, version=version), timeout=300)  # fmt: skip
+    init = "kubeadm init --config /root/init.yaml --skip-phases=addon,preflight"
+    control.exec(
+        f"systemctl enable kubelet; cat >/root/init.yaml && {init}",
+        input=INIT.format(token=TOKEN, api=control.ip, version=version),
+        timeout=300,
+    )
     say("kubeadm join")
     for node in nodes:
         if node is control:

@@ -11,7 +11,8 @@ cd /
 find etc \( -path etc/mtab -o -path etc/resolv.conf -o -path etc/.updated -o -path etc/ld.so.cache \
     -o -path etc/adjtime -o -path etc/machine-id \) -prune -o -printf '%p %y %#m %U:%G %l\n' | sort
 find etc \( -path etc/mtab -o -path etc/resolv.conf -o -path etc/.updated -o -path etc/ld.so.cache \
-    -o -path etc/adjtime -o -path etc/machine-id \) -prune -o -type f -print | sort | xargs -d '\n' sha256sum
+    -o -path etc/adjtime -o -path etc/machine-id \) -prune -o -type f -print |
+    sort | xargs -d '\n' sha256sum
 for file in var/lib/kubelet/*.yaml var/lib/kubelet/*.env; do
     [ -f "$file" ] || continue
     stat -c '%n f %#a %u:%g' "$file"

@@ -1,4 +1,4 @@
-"""Look before each decision: the Node object always, the node's journal when it may have changed."""
+"""Look before each decision: the Node object always, the journal when it may have changed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Before the switch: audit, stage, cordon, drain. Nothing here changes what the running node uses."""
+"""Before the switch: audit, stage, cordon, drain. What the running node uses stays as it is."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 def audit(tools: Tools, session: Session, view: View, _: Decision) -> Wait | None:
-    """Run the rules and plan every file; a blocker refuses a real run before anything is touched."""
+    """Run the rules and plan every file; a blocker refuses a real run, and nothing is touched."""
     machine = looking.connected(tools, session, view.node)
     facts = session.facts or machine.facts()
     session.facts = facts

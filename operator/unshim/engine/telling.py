@@ -1,4 +1,4 @@
-"""Events: what a person sees with `kubectl describe node`. Best effort, each told once a process."""
+"""Events: what `kubectl describe node` shows. Best effort, each told once a process."""
 
 from __future__ import annotations
 

@@ -1,3 +1,4 @@
+#!/bin/sh
 # The node's own side of the proof: prints key=value lines and changes nothing.
 # POSIX sh, coreutils, grep, sed, awk and systemctl; ctr and docker are asked only when they run.
 

@@ -7,9 +7,11 @@ work=$2
 rm -rf "$work"
 mkdir -p "$work/parts" "$work/lists/partial" "$out"
 # A private apt configuration: the machine's own sources stay as they are.
-for list in /etc/apt/sources.list.d/debian.sources; do
-    sed 's/^Types:.*/Types: deb-src/' "$list" >"$work/parts/src.sources"
-done
+if [ -f /etc/apt/sources.list.d/debian.sources ]; then
+    sed 's/^Types:.*/Types: deb-src/' /etc/apt/sources.list.d/debian.sources >"$work/parts/src.sources"
+else
+    sed -n 's/^deb /deb-src /p' /etc/apt/sources.list >"$work/parts/src.list"
+fi
 apt_src() {
     apt-get -o Dir::Etc::SourceList=/dev/null -o Dir::Etc::SourceParts="$work/parts" \
         -o Dir::State::Lists="$work/lists" -o APT::Sandbox::User=root "$@"
