@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 from unshim.audit import workloads
 from unshim.audit.paths import DOCKER_SOCKETS, normalise
 from unshim.audit.snapshot import Snapshot
 from unshim.audit.workloads import Workload
-from unshim.core import flags
+from unshim.core import eviction, flags
+from unshim.core.edits import node_values
+from unshim.core.eviction import Judgement
 from unshim.core.facts import NodeFacts
 from unshim.core.objects import Manifest
+from unshim.core.options import DrainOptions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeView:
-    """One target node. `manifest` is None when the cluster has no such node."""
+    """One target node. `manifest` is None when the cluster has no such node.
+
+    `judged` is the drain, rehearsed: what would become of each pod.
+    """
 
     name: str
     manifest: Manifest | None
     facts: NodeFacts | None
     pods: tuple[Manifest, ...] = ()
+    judged: tuple[Judgement, ...] = ()
+    kubelet_flags: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def labels(self) -> Mapping[str, str]:
@@ -78,11 +86,6 @@ class NodeView:
             return 0, 0
 
     @property
-    def kubelet_flags(self) -> Mapping[str, str]:
-        kubelet = self.facts.kubelet if self.facts else None
-        return flags.effective(kubelet.argv) if kubelet else {}
-
-    @property
     def dockershim(self) -> bool:
         """The kubelet itself speaks to Docker, as far as is known."""
         remote = self.kubelet_flags.get("container-runtime") == "remote"
@@ -108,10 +111,9 @@ class Survey:
     nodes: tuple[NodeView, ...]
     workloads: tuple[Workload, ...]
     docker_sockets: frozenset[str]
-
-    @property
-    def docker_nodes(self) -> tuple[NodeView, ...]:
-        return tuple(node for node in self.nodes if node.on_docker)
+    docker_roots: frozenset[str] = frozenset({"/var/lib/docker"})  # Docker's data folders
+    lenient: frozenset[str] = frozenset()  # nodes that ignore time limits of exec probes
+    budgets: Mapping[str, tuple[Manifest, ...]] = field(default_factory=dict)  # by namespace
 
 
 def survey(snapshot: Snapshot) -> Survey:
@@ -122,7 +124,17 @@ def survey(snapshot: Snapshot) -> Survey:
         nodes=nodes,
         workloads=_concerned(snapshot, workloads.survey(snapshot)),
         docker_sockets=DOCKER_SOCKETS | _own_sockets(nodes),
+        docker_roots=frozenset({"/var/lib/docker", *_own_roots(nodes)}),
+        lenient=frozenset(node.name for node in nodes if _ignores_probe_timeouts(node)),
+        budgets=_by_namespace(snapshot.budgets),
     )
+
+
+def _by_namespace(objects: tuple[Manifest, ...]) -> Mapping[str, tuple[Manifest, ...]]:
+    found: dict[str, list[Manifest]] = {}
+    for item in objects:
+        found.setdefault(str(item["metadata"].get("namespace", "")), []).append(item)
+    return {namespace: tuple(items) for namespace, items in found.items()}
 
 
 def _nodes(snapshot: Snapshot) -> tuple[NodeView, ...]:
@@ -131,14 +143,42 @@ def _nodes(snapshot: Snapshot) -> tuple[NodeView, ...]:
     pods: dict[str, list[Manifest]] = {}
     for pod in snapshot.pods:
         pods.setdefault(str(pod["spec"].get("nodeName", "")), []).append(pod)
+    daemon_sets = _daemon_sets(snapshot)
     return tuple(
-        NodeView(
-            name=name,
-            manifest=known.get(name),
-            facts=snapshot.facts.get(name),
-            pods=tuple(pods.get(name, ())),
-        )
+        _view(name, known.get(name), tuple(pods.get(name, ())), snapshot, daemon_sets)
         for name in sorted(set(snapshot.targets or docker))
+    )
+
+
+def _view(
+    name: str,
+    manifest: Manifest | None,
+    pods: tuple[Manifest, ...],
+    snapshot: Snapshot,
+    daemon_sets: frozenset[str],
+) -> NodeView:
+    facts = snapshot.facts.get(name)
+    drain = snapshot.options.drain if snapshot.options else DrainOptions()
+    owners = {eviction.daemon_set_of(pod) for pod in pods} if daemon_sets else set()
+    orphaned = frozenset(owner for owner in owners if owner is not None) - daemon_sets
+    return NodeView(
+        name=name,
+        manifest=manifest,
+        facts=facts,
+        pods=pods,
+        judged=eviction.judge(pods, drain, orphaned),
+        kubelet_flags=flags.effective(facts.kubelet.argv) if facts and facts.kubelet else {},
+    )
+
+
+def _daemon_sets(snapshot: Snapshot) -> frozenset[str]:
+    """Every DaemonSet as "namespace/name"; empty when not all are listed."""
+    if not snapshot.whole_cluster:
+        return frozenset()
+    return frozenset(
+        f"{c['metadata'].get('namespace', '')}/{c['metadata']['name']}"
+        for c in snapshot.controllers
+        if c.get("kind") == "DaemonSet"
     )
 
 
@@ -172,3 +212,17 @@ def _own_sockets(nodes: tuple[NodeView, ...]) -> frozenset[str]:
             if address.startswith("unix://"):
                 found.add(normalise(address.removeprefix("unix://")))
     return frozenset(found)
+
+
+def _own_roots(nodes: tuple[NodeView, ...]) -> Iterator[str]:
+    for node in nodes:
+        if node.facts is not None:
+            yield normalise(node_values.docker_root(node.facts))
+
+
+def _ignores_probe_timeouts(node: NodeView) -> bool:
+    """Docker ignored them up to kubelet 1.19, and later with the gate ExecProbeTimeout off."""
+    gates = node.kubelet_flags.get("feature-gates", "")
+    config = node.facts.kubelet.config_text if node.facts and node.facts.kubelet else ""
+    off = "ExecProbeTimeout=false" in gates or "ExecProbeTimeout: false" in config
+    return node.on_docker and (off or (1, 0) < node.kubelet_minor < (1, 20))

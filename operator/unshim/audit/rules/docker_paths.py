@@ -8,15 +8,8 @@ from unshim.audit import paths
 from unshim.audit.finding import Severity
 from unshim.audit.rule import Hit, Survey, workload_rule
 from unshim.audit.workloads import Workload
-from unshim.core.edits import node_values
 
 BLOCKER, WARNING, INFO = Severity.BLOCKER, Severity.WARNING, Severity.INFO
-
-
-def _roots(survey: Survey) -> frozenset[str]:
-    """Docker's data folders: the usual one and those of the nodes."""
-    found = {node_values.docker_root(node.facts) for node in survey.nodes if node.facts}
-    return frozenset({"/var/lib/docker", *(paths.normalise(root) for root in found)})
 
 
 @workload_rule(
@@ -29,9 +22,8 @@ def _roots(survey: Survey) -> frozenset[str]:
     "Others: use the CRI or the kubelet's API.",
 )
 def docker_data(workload: Workload, survey: Survey) -> Iterator[Hit]:
-    roots = _roots(survey)
     for place in workload.host_paths:
-        if any(paths.inside(place.path, root) for root in roots):
+        if any(paths.inside(place.path, root) for root in survey.docker_roots):
             logs = place.path.endswith("/containers")
             kind = "container logs" if logs else "data"
             yield Hit(message=f"reads Docker's {kind} at {place.written}")

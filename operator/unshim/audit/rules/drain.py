@@ -6,31 +6,11 @@ from collections.abc import Iterator
 
 from unshim.audit.finding import Severity, Subject
 from unshim.audit.rule import Hit, NodeView, Survey, node_rule
-from unshim.audit.snapshot import Snapshot
 from unshim.core import eviction
 from unshim.core.eviction import Judgement, Verdict
 from unshim.core.objects import Manifest
-from unshim.core.options import DrainOptions
 
 BLOCKER, WARNING, INFO = Severity.BLOCKER, Severity.WARNING, Severity.INFO
-
-
-def _judged(node: NodeView, snapshot: Snapshot) -> tuple[Judgement, ...]:
-    drain = snapshot.options.drain if snapshot.options else DrainOptions()
-    return eviction.judge(node.pods, drain, _orphaned(node, snapshot))
-
-
-def _orphaned(node: NodeView, snapshot: Snapshot) -> frozenset[str]:
-    """DaemonSets that own a pod here and are gone; knowable only when all were listed."""
-    listed = {
-        f"{c['metadata'].get('namespace', '')}/{c['metadata']['name']}"
-        for c in snapshot.controllers
-        if c.get("kind") == "DaemonSet"
-    }
-    if not snapshot.whole_cluster or not listed:
-        return frozenset()
-    owners = {eviction.daemon_set_of(pod) for pod in node.pods}
-    return frozenset(owner for owner in owners if owner is not None) - listed
 
 
 def _subject(pod: Manifest) -> Subject:
@@ -48,7 +28,7 @@ def _subject(pod: Manifest) -> Subject:
 )
 def drain_refused(node: NodeView, survey: Survey) -> Iterator[Hit]:
     planned = survey.snapshot.options is not None
-    for judgement in _judged(node, survey.snapshot):
+    for judgement in node.judged:
         if judgement.verdict is Verdict.REFUSE:
             local_data = judgement.option == "drain.deleteEmptyDirData"
             softer = INFO if local_data else WARNING
@@ -70,7 +50,7 @@ def drain_refused(node: NodeView, survey: Survey) -> Iterator[Hit]:
     "disruption at all blocks every drain.",
 )
 def eviction_blocked(node: NodeView, survey: Survey) -> Iterator[Hit]:
-    for judgement in _judged(node, survey.snapshot):
+    for judgement in node.judged:
         if judgement.verdict is not Verdict.EVICT:
             continue
         answer = survey.snapshot.evictions.get(judgement.key)
@@ -79,15 +59,16 @@ def eviction_blocked(node: NodeView, survey: Survey) -> Iterator[Hit]:
         elif answer is not None and answer.verdict == "blocked":
             yield _held(judgement, f"eviction is blocked now: {answer.message}", WARNING)
         elif answer is None:
-            yield from _by_budget(judgement, survey.snapshot)
+            yield from _by_budget(judgement, survey)
 
 
-def _by_budget(judgement: Judgement, snapshot: Snapshot) -> Iterator[Hit]:
+def _by_budget(judgement: Judgement, survey: Survey) -> Iterator[Hit]:
     """What the budgets say, when no eviction was rehearsed."""
     pod = judgement.pod
     if (pod.get("status") or {}).get("phase") == "Pending":
         return  # the API server evicts a pending pod whatever the budget says
-    budgets = eviction.budgets_of(pod, snapshot.budgets)
+    nearby = survey.budgets.get(pod["metadata"].get("namespace", ""), ())
+    budgets = eviction.budgets_of(pod, nearby)
     names = ", ".join(sorted(b["metadata"]["name"] for b in budgets))
     if len(budgets) > 1:
         yield _held(judgement, f"two budgets select it ({names}): it can never be evicted", BLOCKER)
@@ -111,8 +92,8 @@ def _held(judgement: Judgement, message: str, severity: Severity) -> Hit:
     "the new runtime, which does not know that it ran: a job would be done twice.",
     fix="Let the drain evict it: widen drain.podSelector.",
 )
-def runs_twice(node: NodeView, survey: Survey) -> Iterator[Hit]:
-    for judgement in _judged(node, survey.snapshot):
+def runs_twice(node: NodeView, _: Survey) -> Iterator[Hit]:
+    for judgement in node.judged:
         pod = judgement.pod
         stays = judgement.verdict is Verdict.KEEP and not eviction.finished(pod)
         managed = (
@@ -130,8 +111,7 @@ def runs_twice(node: NodeView, survey: Survey) -> Iterator[Hit]:
     why="DaemonSet pods and static pods are not evicted. They restart with the runtime.",
     fix="Nothing to do: the proof waits until they are back.",
 )
-def pods_outlive_drain(node: NodeView, survey: Survey) -> Iterator[Hit]:
-    judged = _judged(node, survey.snapshot)
-    kept = [j for j in judged if j.verdict is Verdict.KEEP and not eviction.finished(j.pod)]
+def pods_outlive_drain(node: NodeView, _: Survey) -> Iterator[Hit]:
+    kept = [j for j in node.judged if j.verdict is Verdict.KEEP and not eviction.finished(j.pod)]
     if kept:
         yield Hit(message=f"{len(kept)} pods on {node.name} restart with the runtime")

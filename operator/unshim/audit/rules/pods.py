@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from unshim.audit.finding import Severity
-from unshim.audit.rule import Hit, NodeView, Survey, workload_rule
+from unshim.audit.rule import Hit, Survey, workload_rule
 from unshim.audit.workloads import Workload
 
 BLOCKER, WARNING, INFO = Severity.BLOCKER, Severity.WARNING, Severity.INFO
@@ -36,26 +36,14 @@ def runtime_class(workload: Workload, survey: Survey) -> Iterator[Hit]:
     fix="Set timeoutSeconds of the probe to what its command really needs.",
 )
 def exec_probe_timeout(workload: Workload, survey: Survey) -> Iterator[Hit]:
-    if not any(_ignores_timeouts(node) for node in _nodes_of(workload, survey)):
+    lenient = survey.lenient & set(workload.nodes) if workload.nodes else survey.lenient
+    if not lenient:
         return
     for container in workload.containers:
         for kind in ("livenessProbe", "readinessProbe", "startupProbe"):
             probe = container.get(kind) or {}
             if probe.get("exec") and (probe.get("timeoutSeconds") or 1) <= 1:
                 yield Hit(message=f"container {container.get('name')}: {kind}")
-
-
-def _nodes_of(workload: Workload, survey: Survey) -> Iterator[NodeView]:
-    for node in survey.docker_nodes:
-        if not workload.nodes or node.name in workload.nodes:
-            yield node
-
-
-def _ignores_timeouts(node: NodeView) -> bool:
-    gates = node.kubelet_flags.get("feature-gates", "")
-    config = node.facts.kubelet.config_text if node.facts and node.facts.kubelet else ""
-    off = "ExecProbeTimeout=false" in gates or "ExecProbeTimeout: false" in config
-    return off or (1, 0) < node.kubelet_minor < (1, 20)
 
 
 @workload_rule(

@@ -1,0 +1,133 @@
+"""Collects a cluster page by page and keeps of each object only what the rules look at.
+
+Pods of one owner share their containers and volumes in memory, so that a cluster of 150,000 pods
+fits into a few hundred MB. The caller lists and parses; it drops each page after `add`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from unshim.audit.snapshot import Snapshot
+from unshim.core.objects import Manifest
+
+#: Kind -> field of Snapshot. Any other kind is a controller.
+_FIELDS = {
+    "Node": "nodes",
+    "Pod": "pods",
+    "PodDisruptionBudget": "budgets",
+    "PersistentVolume": "volumes",
+    "ConfigMap": "config_maps",
+    "RuntimeClass": "runtime_classes",
+    "PodSecurityPolicy": "security_policies",
+}
+#: The kinds to list, with the collection's path; each is asked for where the API server has it.
+PATHS: Mapping[str, tuple[str, ...]] = {
+    "Node": ("/api/v1/nodes",),
+    "Pod": ("/api/v1/pods",),
+    "Deployment": ("/apis/apps/v1/deployments",),
+    "StatefulSet": ("/apis/apps/v1/statefulsets",),
+    "DaemonSet": ("/apis/apps/v1/daemonsets",),
+    "ReplicaSet": ("/apis/apps/v1/replicasets",),
+    "ReplicationController": ("/api/v1/replicationcontrollers",),
+    "Job": ("/apis/batch/v1/jobs",),
+    "CronJob": ("/apis/batch/v1/cronjobs", "/apis/batch/v1beta1/cronjobs"),
+    "PodTemplate": ("/api/v1/podtemplates",),
+    "PodDisruptionBudget": (
+        "/apis/policy/v1/poddisruptionbudgets",
+        "/apis/policy/v1beta1/poddisruptionbudgets",
+    ),
+    "PersistentVolume": ("/api/v1/persistentvolumes",),
+    "ConfigMap": ("/api/v1/configmaps",),
+    "RuntimeClass": (
+        "/apis/node.k8s.io/v1/runtimeclasses",
+        "/apis/node.k8s.io/v1beta1/runtimeclasses",
+    ),
+    "PodSecurityPolicy": ("/apis/policy/v1beta1/podsecuritypolicies",),
+}
+_MAX_CONFIG = 256 * 1024  # characters of a ConfigMap; certificates and dashboards are longer
+_METADATA = ("name", "namespace", "uid", "labels", "annotations", "deletionTimestamp")
+_LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+_STATUSES = ("initContainerStatuses", "containerStatuses", "ephemeralContainerStatuses")
+
+
+class Intake:
+    """Takes objects in any order and makes the Snapshot of them. Used by one thread."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, list[Manifest]] = {}
+        self._shared: dict[tuple[Any, ...], Any] = {}
+
+    def add(self, kind: str, items: Iterable[Manifest], api_version: str = "") -> None:
+        """Items of a list do not carry their kind, so the list's is given."""
+        found = self._found.setdefault(_FIELDS.get(kind, "controllers"), [])
+        for item in items:
+            found.append(self._kept(kind, {**item, "apiVersion": api_version}))
+
+    def snapshot(self, *, now: datetime, **more: Any) -> Snapshot:
+        """Everything so far; `more` sets further fields of Snapshot."""
+        fields: dict[str, Any] = {name: tuple(items) for name, items in self._found.items()}
+        return Snapshot(now=now, **fields, **more)
+
+    def _kept(self, kind: str, item: Manifest) -> Manifest:
+        kept = {"kind": kind, "apiVersion": item["apiVersion"], "metadata": self._metadata(item)}
+        match kind:
+            case "Pod":
+                return {**kept, "spec": self._pod_spec(item), "status": _pod_status(item)}
+            case "ConfigMap":
+                return {**kept, "data": _config(item)}
+            case "RuntimeClass":
+                return {**kept, "handler": item.get("handler")}
+            case "PodTemplate":
+                return {**kept, "template": item.get("template")}
+            case "Node" | "PodDisruptionBudget":
+                status = {k: v for k, v in (item.get("status") or {}).items() if k != "images"}
+                return {**kept, "spec": item.get("spec") or {}, "status": status}
+        return {**kept, "spec": item.get("spec") or {}}
+
+    def _metadata(self, item: Manifest) -> Manifest:
+        meta = item["metadata"]
+        kept = {key: meta[key] for key in _METADATA if key in meta}
+        if _LAST_APPLIED in (kept.get("annotations") or {}):
+            rest = {k: v for k, v in kept["annotations"].items() if k != _LAST_APPLIED}
+            kept["annotations"] = rest
+        owners = [o for o in meta.get("ownerReferences") or () if o.get("controller")]
+        if owners:
+            wanted = ("kind", "name", "controller")
+            kept["ownerReferences"] = [{key: o.get(key) for key in wanted} for o in owners]
+            key = (owners[0].get("kind"), meta.get("namespace"), owners[0].get("name"))
+            kept["labels"] = self._share((*key, "labels"), kept.get("labels") or {})
+        return kept
+
+    def _pod_spec(self, pod: Manifest) -> Manifest:
+        spec = pod.get("spec") or {}
+        owners = [o for o in pod["metadata"].get("ownerReferences") or () if o.get("controller")]
+        if not owners:
+            return spec
+        key = (owners[0].get("kind"), pod["metadata"].get("namespace"), owners[0].get("name"))
+        return {
+            name: value if isinstance(value, str | int | bool) else self._share((*key, name), value)
+            for name, value in spec.items()
+            if name not in ("tolerations", "affinity", "schedulerName", "dnsPolicy", "priority")
+        }
+
+    def _share(self, key: tuple[Any, ...], value: Any) -> Any:
+        """The value that the owner's first pod had, if it is equal."""
+        known = self._shared.setdefault(key, value)
+        return known if known == value else value
+
+
+def _pod_status(pod: Manifest) -> Manifest:
+    status = pod.get("status") or {}
+    kept: dict[str, Any] = {"phase": status.get("phase", "")}
+    if pod["metadata"].get("deletionTimestamp"):  # only then do container states matter
+        kept |= {name: status[name] for name in _STATUSES if name in status}
+    return kept
+
+
+def _config(config_map: Manifest) -> Manifest:
+    """Short texts only; nothing that a rule looks for is as long as a dashboard."""
+    data = config_map.get("data") or {}
+    return {key: value for key, value in data.items() if len(value) <= _MAX_CONFIG}
