@@ -8,7 +8,7 @@ from unshim.engine import looking
 from unshim.engine.session import Session
 from unshim.engine.tools import Tools, Wait
 
-WAIT_SECONDS = 30  # one blocking look at the runner; shorter than any sensible dead-man
+WAIT_SECONDS = 10  # one blocking look at the runner; shorter than the Lease
 
 
 def switch(tools: Tools, session: Session, view: View, _: Decision) -> Wait | None:

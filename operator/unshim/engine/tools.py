@@ -10,7 +10,7 @@ from unshim.core.steps import Playbook
 from unshim.engine.session import Session
 from unshim.ports import Clock, Cluster, Machines
 
-LEASE_SECONDS = 60
+LEASE_SECONDS = 20  # what a killed operator keeps others waiting; fencing guards the node
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
