@@ -175,11 +175,12 @@ def budget(admin: Api, name: str) -> None:
     wait(lambda: (admin.get(f"{path}/{name}").body.get("status") or {}).get("currentHealthy"))
 
 
-def test_the_chart_starts_its_pod(admin: Api) -> None:
+def test_the_chart_starts_its_pod(installed: Lab, admin: Api) -> None:
     """Helm's Deployment is admitted, its volumes mount, and its container is told to `run`.
 
     (The image that stands in for the operator's has no such command: the runtime says so.)
     """
+    assert installed.get("deployment", "-n", SPACE, SPACE)["spec"]["replicas"] == 1
     path = f"/api/v1/namespaces/{SPACE}/pods"
 
     def started() -> Any:
