@@ -13,7 +13,7 @@ from typing import Any
 
 from unshim import node, playbooks, ssh
 from unshim.clock import SystemClock
-from unshim.cluster import KubernetesCluster, KubernetesMigrations, connect
+from unshim.cluster import KubernetesCluster, KubernetesMigrations, connect, listing
 from unshim.core import resource, status
 from unshim.core.decide import Result
 from unshim.core.status import Progress
@@ -85,6 +85,12 @@ def parts(settings: Settings) -> Parts:
         clock=clock,
         ssh_stats=stats,
     )
+
+
+def listed(settings: Settings, targets: tuple[str, ...]) -> listing.Listed:
+    """The whole cluster for an audit of `targets` (empty: every node that runs Docker)."""
+    api = connect(settings.kubeconfig, settings.context)
+    return listing.everything(api, now=SystemClock().now(), targets=targets)
 
 
 def holder() -> str:

@@ -10,12 +10,13 @@ import sys
 from collections.abc import Sequence
 
 from unshim import __version__
-from unshim.cli import exits, inspecting, migrating, running
+from unshim.cli import auditing, exits, inspecting, migrating, running
 from unshim.errors import UnshimError
 from unshim.settings import Settings
 
 DESCRIPTION = """Move Kubernetes nodes from Docker Engine to containerd, and back when anything goes
-wrong. Start with `unshim migrate NODE --dry-run`: it changes nothing."""
+wrong. Start with `unshim audit` and `unshim migrate NODE --dry-run`: they change
+nothing."""
 
 SSH_OPTIONS: tuple[tuple[str, str, str], ...] = (
     ("--ssh-user", "ssh_user", "user to log in as; needs root or passwordless sudo"),
@@ -43,7 +44,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"unshim {__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
     common = _common()
-    for module in (running, migrating, inspecting):
+    for module in (auditing, migrating, inspecting, running):
         module.register(commands, common)
     return top
 
