@@ -10,9 +10,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
+from unshim.audit.auditing import audit
 from unshim.audit.snapshot import SOURCE_KEY, Snapshot
 from unshim.audit.workloads import template_of
 from unshim.core.objects import Manifest
+from unshim.errors import InvalidSpec
 
 #: Kind -> field of Snapshot.
 _FIELDS = {
@@ -26,15 +28,33 @@ _FIELDS = {
 
 
 def snapshot(documents: Iterable[tuple[str, Any]], *, now: datetime) -> Snapshot:
-    """`documents` are ("path:line", parsed document) pairs; what is no object of use is passed."""
+    """`documents` are ("path:line", parsed document) pairs; kinds of no use are passed over.
+
+    Raises InvalidSpec, naming the place, for an object that does not have the shape of its kind:
+    silence about it would look like a clean bill.
+    """
     found: dict[str, list[Manifest]] = {}
     for source, document in documents:
         for manifest in _objects(document):
-            name = _field(manifest)
-            if name:
-                found.setdefault(name, []).append(_settled(manifest, source))
+            if name := _field(manifest):
+                found.setdefault(name, []).append(_readable(name, manifest, source, now))
     fields: dict[str, Any] = {name: tuple(manifests) for name, manifests in found.items()}
     return Snapshot(now=now, whole_cluster=False, **fields)
+
+
+def _readable(field: str, manifest: Manifest, source: str, now: datetime) -> Manifest:
+    """The object, once every rule has been able to read it alone."""
+    alone: dict[str, Any] = {}
+    try:
+        settled = _settled(manifest, source)
+        alone[field] = (settled,)
+        audit(Snapshot(now=now, whole_cluster=False, **alone))
+    except (AttributeError, KeyError, TypeError, ValueError) as exc:
+        raise InvalidSpec(
+            f"{source}: this {manifest.get('kind')} is no valid Kubernetes object ({exc}). "
+            "Nothing of it was audited. Check it with `kubectl apply --dry-run=server`."
+        ) from exc
+    return settled
 
 
 def _objects(document: Any) -> Iterator[Manifest]:
