@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests import operator_process as unshim
-from tests.lab import Lab
+from tests.lab import Lab, builds
 from tests.lab.shells import wait
 from unshim.core.objects import CRI_SOCKET_ANNOTATION, STAMP_ANNOTATION
 
@@ -48,7 +49,7 @@ def see(lab: Lab, name: str) -> Seen:
 
 def assert_same(before: Seen, after: Seen) -> None:
     """Equal, with the files that differ named first."""
-    old, new = before.files_and_units, after.files_and_units
+    old, new = dict(before.files_and_units), dict(after.files_and_units)
     different = {
         key: (old.get(key), new.get(key)) for key in old | new if old.get(key) != new.get(key)
     }
@@ -101,6 +102,24 @@ def is_on(lab: Lab, name: str, runtime: str) -> bool:
 
 def schedulable(lab: Lab, name: str) -> bool:
     return not lab.node_object(name)["spec"].get("unschedulable")
+
+
+def wait_phase(lab: Lab, name: str, phase: str) -> None:
+    """Return as soon as a status with this phase has been written; a watch tells every one."""
+    kubectl = [str(builds.kubernetes() / "kubectl"), "--kubeconfig", str(lab.kubeconfig)]
+    wanted = ["get", "nodemigration", name, "-o", 'jsonpath={.status.phase}{"\\n"}']
+    argv = [*kubectl, *wanted, "--watch", "--request-timeout=180s"]
+    watch = lab.popen(*argv, stdout=subprocess.PIPE, bufsize=0)
+    assert watch.stdout is not None
+    try:
+        for line in watch.stdout:
+            if line.decode().strip() == phase:
+                return
+        raise TimeoutError(f"nodemigration {name} was never seen in phase {phase}")
+    finally:
+        watch.kill()
+        watch.wait(timeout=10)
+        watch.stdout.close()
 
 
 def uid(lab: Lab, name: str) -> str:
