@@ -77,9 +77,7 @@ class Transaction:
     def await_ended(self, verdict: str) -> None:
         self.await_event("end")
         state = self.verb("show")
-        assert state.verdict == verdict, [
-            (e.event, e.step, e.detail) for e in state.journal.entries
-        ]
+        assert state.verdict == verdict, str(state.journal)
 
     def assert_as_before(self) -> None:
         """Files and units equal the listing before; the kubelet serves on Docker with its pods."""

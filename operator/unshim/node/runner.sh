@@ -301,7 +301,7 @@ disarm() {
         sync "$units"
         systemctl daemon-reload || :
     fi
-    rm -f "$base/current" "$here/room" "$here/said" "$here"/verdict.[0-9]*
+    rm -f "$base/current" "$here/room" "$here/said" "$here"/verdict.[0-9]* "$units/$recover_unit.new"
     sync "$base"
 }
 
