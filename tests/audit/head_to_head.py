@@ -26,6 +26,7 @@ WORKLOAD_RULES = (
     "docker-host",
     "docker-command",
     "docker-argument",
+    "privileged-near-docker",
     "docker-in-docker",
     "known-agent",
     "log-parser",

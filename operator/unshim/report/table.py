@@ -18,7 +18,7 @@ def render(findings: tuple[Finding, ...], plans: Plans, meta: Meta) -> str:
     if findings:
         parts += ["\n".join(_rows(findings)), "\n".join(_fixes(findings))]
     parts += ["\n".join(_plan(node, plan)) for node, plan in sorted(plans.items())]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def _summary(findings: tuple[Finding, ...], meta: Meta) -> str:
@@ -34,9 +34,21 @@ def _rows(findings: Sequence[Finding]) -> Iterator[str]:
     yield _joined(_HEADER[:3], widths) + _HEADER[3]
     for cell, finding in zip(cells, findings, strict=True):
         text = line(finding.message) + _where(finding)
-        wrapped = textwrap.wrap(text, max(WIDTH - indent, 40), break_long_words=False) or [""]
+        wrapped = _wrapped(text, max(WIDTH - indent, 40)) or [""]
         yield _joined(cell, widths) + wrapped[0]
         yield from (" " * indent + more for more in wrapped[1:])
+
+
+def _wrapped(text: str, width: int, indent: str = "") -> list[str]:
+    """Lines that never break inside a name or a path, so that both can be copied."""
+    return textwrap.wrap(
+        text,
+        width,
+        initial_indent=indent,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def _word(finding: Finding) -> str:
@@ -69,7 +81,7 @@ def _fixes(findings: Sequence[Finding]) -> Iterator[str]:
 
 
 def _paragraph(text: str) -> list[str]:
-    return textwrap.wrap(line(text), WIDTH - 4, initial_indent="    ", subsequent_indent="    ")
+    return _wrapped(line(text), WIDTH - 4, "    ")
 
 
 def _plan(node: str, plan: NodePlan) -> Iterator[str]:

@@ -79,6 +79,21 @@ def docker_argument(workload: Workload, _: Survey) -> Iterator[Hit]:
 
 
 @workload_rule(
+    "privileged-near-docker",
+    WARNING,
+    title="A pod with the node's rights speaks of Docker",
+    why="A privileged pod in the node's process namespace can reach Docker without any mount, "
+    "through /proc/1/root or nsenter, and this one names Docker.",
+    fix="Find out whether it uses Docker on the node, and what takes its place.",
+)
+def privileged_near_docker(workload: Workload, _: Survey) -> Iterator[Hit]:
+    if workload.privileged and workload.spec.get("hostPID") and not words.own_daemon(workload):
+        sign = words.speaks_of_docker(workload)
+        if sign and not any(words.CLI.search(words.command(c)) for c in workload.containers):
+            yield Hit(message=f"is privileged with hostPID, and {sign}")
+
+
+@workload_rule(
     "docker-in-docker",
     INFO,
     title="A pod runs a Docker daemon of its own",
