@@ -23,18 +23,22 @@ from unshim.settings import Settings
 log = logging.getLogger(__name__)
 
 TICK_SECONDS = 1.0
+STOP_SECONDS = 15.0  # a tick in one of its longer waits; a pod has 30 s to end
 
 
 class Runs:
     """The runs of this process, one lock each, so that a deletion never overlaps a tick."""
 
-    def __init__(self, operator: wiring.Operator) -> None:
-        self._operator = operator
+    def __init__(self, settings: Settings) -> None:
+        self._stopping = threading.Event()
+        self._operator = wiring.operator(settings, self._stopping.is_set)
         self._guard = threading.Lock()
         self._locks: dict[str, threading.Lock] = {}
 
     def tick(self, body: Mapping[str, Any], *, deleting: bool) -> Progress | None:
-        """One tick, or None when another thread is at work on this run."""
+        """One tick, or None when another thread is at work on this run, or we are stopping."""
+        if self._stopping.is_set():
+            return None
         uid = body["metadata"]["uid"]
         with self._guard:
             lock = self._locks.setdefault(uid, threading.Lock())
@@ -44,6 +48,13 @@ class Runs:
             return self._operator.tick(body, deleting=deleting)
         finally:
             lock.release()
+
+    def stop(self) -> None:
+        """End the ticks under way, then give up every Lease. Runs stay where they are."""
+        self._stopping.set()
+        for lock in list(self._locks.values()):
+            lock.acquire(timeout=STOP_SECONDS)
+        self._operator.close()
 
 
 def unfinished(body: kopf.Body, **_: object) -> bool:
@@ -59,21 +70,23 @@ def register(registry: kopf.OperatorRegistry, settings: Settings) -> None:
 
     @kopf.on.startup(registry=registry)
     def configure(memo: kopf.Memo, **kwargs: Any) -> None:
-        memo.runs = Runs(wiring.operator(settings))
+        memo.runs = Runs(settings)
         _configure(kwargs["settings"], settings)
 
     @kopf.on.login(registry=registry)
     def login(**kwargs: Any) -> Any:
         return kopf.login_via_client(**kwargs)
 
+    @kopf.on.cleanup(registry=registry)
+    def stop(memo: kopf.Memo, **_: object) -> None:
+        memo.runs.stop()
+
     @kopf.timer(*kind, registry=registry, interval=TICK_SECONDS, when=unfinished)
     def reconcile(body: kopf.Body, memo: kopf.Memo, **_: object) -> None:
         memo.runs.tick(body, deleting=False)
 
-    @kopf.on.delete(*kind, registry=registry)
+    @kopf.on.delete(*kind, registry=registry, when=unfinished)
     def deleted(body: kopf.Body, memo: kopf.Memo, **_: object) -> None:
-        if not unfinished(body):
-            return
         progress = memo.runs.tick(body, deleting=True)
         if progress is None or not progress.finished:
             raise kopf.TemporaryError("rolling back before the object goes", delay=TICK_SECONDS)

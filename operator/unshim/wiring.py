@@ -6,7 +6,7 @@ import logging
 import os
 import socket
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,7 +59,7 @@ def machines(settings: Settings, stats: ssh.Stats | None = None) -> RemoteMachin
     return RemoteMachines(lambda: connector(settings, stats), settings.address_types)
 
 
-def parts(settings: Settings) -> Parts:
+def parts(settings: Settings, stopping: Callable[[], bool] = lambda: False) -> Parts:
     """Connects to the API server; raises ClusterUnavailable with what to do."""
     api = connect(settings.kubeconfig, settings.context)
     world = KubernetesCluster(
@@ -76,6 +76,7 @@ def parts(settings: Settings) -> Parts:
         runner=node.script(node.RUNNER),
         canary_image=settings.canary_image,
         own_node=settings.node_name,
+        stopping=stopping,
     )
     return Parts(
         settings=settings,
@@ -131,6 +132,13 @@ class Operator:
                 self._sessions[wanted.uid] = session
             return session
 
+    def close(self) -> None:
+        """Release every Lease that this process holds, so that the next one need not wait."""
+        with self._guard:
+            sessions = list(self._sessions.values())
+        for session in sessions:
+            self._engine.release(session)
+
     def _forget(self, uid: str) -> None:
         with self._guard:
             self._sessions.pop(uid, None)
@@ -181,6 +189,6 @@ def write(migrations: Migrations, name: str, new: Mapping[str, Any]) -> bool:
     return True
 
 
-def operator(settings: Settings) -> Operator:
-    made = parts(settings)
+def operator(settings: Settings, stopping: Callable[[], bool]) -> Operator:
+    made = parts(settings, stopping)
     return Operator(made.engine, made.migrations, made.clock, holder())

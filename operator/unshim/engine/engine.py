@@ -19,6 +19,7 @@ from unshim.engine import leaving, looking, preparing, proving, switching
 from unshim.engine.session import Session
 from unshim.engine.tools import Performer, Tools, Wait
 from unshim.errors import (
+    Busy,
     JournalCorrupt,
     NeedsHuman,
     NodeUnreachable,
@@ -65,9 +66,9 @@ class Engine:
         while True:
             progress = self._advance(session)
             self._publish(session, progress)
-            if progress.finished or self._tools.clock.now() >= until:
+            if progress.finished or progress.delay > SHORT_SECONDS:
                 return progress
-            if progress.delay > SHORT_SECONDS:
+            if self._tools.stopping() or self._tools.clock.now() >= until:
                 return progress
             self._tools.clock.sleep(progress.delay)
 
@@ -131,9 +132,14 @@ class Engine:
             delay=0.0,
         )
 
+    def release(self, session: Session) -> None:
+        """Give the node's Lease up for the next process; the run itself stays where it is."""
+        leaving.leave(self._tools, session, canary=False)
+
     def _waiting(self, session: Session, exc: UnshimError) -> Progress:
         last = session.last
-        log.info("node %s: %s", session.options.node, exc)
+        if last is None or last.message != str(exc):
+            log.info("node %s: %s", session.options.node, exc)
         return Progress(
             **_facts_of(session),
             phase=last.phase if last else "Pending",
@@ -145,8 +151,11 @@ class Engine:
         )
 
     def _publish(self, session: Session, progress: Progress) -> None:
-        if progress != session.last:
-            session.last = progress
+        """A process that has not seen the run yet keeps quiet about it while another has it."""
+        if progress == session.last:
+            return
+        session.last = progress
+        if progress.reason != Busy.reason or session.state is not None:
             session.publish(progress)
 
 

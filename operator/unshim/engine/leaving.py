@@ -32,11 +32,12 @@ def uncordon(tools: Tools, session: Session, view: View, _: Decision) -> Wait | 
     return None
 
 
-def leave(tools: Tools, session: Session) -> None:
+def leave(tools: Tools, session: Session, *, canary: bool = True) -> None:
     """Remove the canary, close the connection and release the Lease, as well as can be."""
     session.disconnect()
     try:
-        tools.cluster.remove_canary(session.options.node, session.run)
+        if canary:
+            tools.cluster.remove_canary(session.options.node, session.run)
         tools.cluster.release_lease(session.options.node, session.holder)
     except Retryable as exc:
         log.info("node %s: left for its expiry: %s", session.options.node, exc)

@@ -24,6 +24,7 @@ class Tools:
     runner: str  # text of the node's runner
     canary_image: str = ""  # empty: no canary pod
     own_node: str = ""  # the node this process runs on
+    stopping: Callable[[], bool] = lambda: False  # the process was asked to end
 
 
 @dataclass(frozen=True, slots=True)
