@@ -277,7 +277,7 @@ class FakeMachine:
     def roll_back(self, reason: str) -> RunState:
         return self._verb("roll-back", lambda: self.node.roll_back(reason))
 
-    def reopen(self, token: int, reason: str) -> RunState:
+    def reopen(self, token: int | None, reason: str) -> RunState:
         return self._verb("reopen", lambda: self.node.reopen(reason), token)
 
     def proof(self) -> Mapping[str, str]:

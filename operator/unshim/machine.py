@@ -60,8 +60,9 @@ class RemoteMachine:
     def roll_back(self, reason: str) -> RunState:
         return self._verb("rollback", reason, timeout=QUICK_SECONDS * 4)
 
-    def reopen(self, token: int, reason: str) -> RunState:
-        return self._verb("reopen", str(token), reason, timeout=QUICK_SECONDS * 4)
+    def reopen(self, token: int | None, reason: str) -> RunState:
+        fence = "local" if token is None else str(token)
+        return self._verb("reopen", fence, reason, timeout=QUICK_SECONDS * 4)
 
     def proof(self) -> Mapping[str, str]:
         done = self._shell.run(script(PROOF), timeout=QUICK_SECONDS)

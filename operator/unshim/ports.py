@@ -140,7 +140,8 @@ class Machine(Protocol):
 
     def roll_back(self, reason: str) -> RunState: ...
 
-    def reopen(self, token: int, reason: str) -> RunState: ...
+    def reopen(self, token: int | None, reason: str) -> RunState:
+        """Take a confirmed run back. No token: a person works without any API server."""
 
     def proof(self) -> Mapping[str, str]:
         """The node's own side of the proof, by name (see node/proof.sh)."""

@@ -153,7 +153,7 @@ def _without_cluster(settings: Settings, args: argparse.Namespace) -> int:
         machine = RemoteMachine(shell, args.node, newest.uid)
         state = machine.show()
         if state.verdict == "confirmed":
-            state = machine.reopen(2**31 - 1, "RollbackRequested")
+            state = machine.reopen(None, "RollbackRequested")
         state = machine.roll_back("RollbackRequested")
         while not state.journal.ended and not state.journal.stuck:
             state = machine.wait(WAIT_SECONDS)
