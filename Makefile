@@ -28,7 +28,8 @@ unit: setup ## Every test that needs no cluster
 	$(PY) -m pytest -q -m "not lab"
 
 lab-test: setup ## Every test on the real cluster (root)
-	$(PY) -m pytest -v -m lab
+	@trap '$(LAB) down --name test' EXIT; $(LAB) up --name test && \
+		UNSHIM_LAB=test $(PY) -m pytest -v -m lab
 
 test: check unit ## Everything; without root the lab is left out, and that is said
 ifeq ($(IS_ROOT),0)
