@@ -21,8 +21,9 @@ BLOCKER, WARNING, INFO = Severity.BLOCKER, Severity.WARNING, Severity.INFO
     fix="Choose a quiet time, and take a backup of etcd before.",
 )
 def single_control_plane(node: NodeView, survey: Survey) -> Iterator[Hit]:
-    members = _control_planes(survey)
-    if survey.snapshot.whole_cluster and node.control_plane and len(members) == 1:
+    if not node.control_plane or not survey.snapshot.whole_cluster:
+        return
+    if len(_control_planes(survey)) == 1:
         yield Hit(message=f"{node.name} is the only control-plane node")
 
 
@@ -40,8 +41,10 @@ def _control_planes(survey: Survey) -> list[Manifest]:
     "a majority: treat them as a single one, or add a third.",
 )
 def etcd_quorum(node: NodeView, survey: Survey) -> Iterator[Hit]:
+    if not node.control_plane or not survey.snapshot.whole_cluster:
+        return
     members = _control_planes(survey)
-    if not node.control_plane or len(members) < 2 or not survey.snapshot.whole_cluster:
+    if len(members) < 2:
         return
     others = [m for m in members if m["metadata"]["name"] != node.name]
     healthy = sum(condition(m, "Ready").get("status") == "True" for m in others)
