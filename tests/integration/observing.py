@@ -75,8 +75,10 @@ def serves(lab: Lab, name: str, runtime: str, since: str = "") -> bool:
 
 
 def pods_on(lab: Lab, name: str) -> list[dict[str, Any]]:
+    """Without those that are going, such as the canary of a proof that failed."""
     found = lab.get("pods", "-A", "--field-selector", f"spec.nodeName={name}")["items"]
-    return [pod for pod in found if pod["status"].get("phase") not in ("Succeeded", "Failed")]
+    kept = [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
+    return [pod for pod in kept if pod["status"].get("phase") not in ("Succeeded", "Failed")]
 
 
 def ready(thing: Mapping[str, Any]) -> bool:

@@ -67,10 +67,9 @@ def _rehearsal(entry: dict[str, Any]) -> bool:
     return bool(entry.get("objectRef", {}).get("subresource") == "eviction")
 
 
-def _pods(lab: Lab) -> dict[str, str]:
-    """Which pods the node has, and whether they are going."""
-    metadata = [pod["metadata"] for pod in observing.pods_on(lab, NODE)]
-    return {one["uid"]: one.get("deletionTimestamp", "") for one in metadata}
+def _pods(lab: Lab) -> set[str]:
+    """Those that stay: one that was evicted in earnest is missing here."""
+    return {pod["metadata"]["uid"] for pod in observing.pods_on(lab, NODE)}
 
 
 def _runs(lab: Lab) -> dict[str, str]:
