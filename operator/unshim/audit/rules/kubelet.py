@@ -196,6 +196,11 @@ def flags_fatal_at_upgrade(node: NodeView, _: Survey) -> Iterator[Hit]:
     fix="Make the address unreachable at once: `ip route add unreachable 169.254.169.254`.",
 )
 def metadata_probe(node: NodeView, _: Survey) -> Iterator[Hit]:
-    unclouded = not node.spec.get("providerID") and "cloud-provider" not in node.kubelet_flags
-    if unclouded and (1, 0) < node.kubelet_minor < (1, 23) and node.facts is not None:
+    if node.facts is not None and may_probe_metadata(node):
         yield Hit(message=f"the kubelet of {node.name} is {node.kubelet_version} on no known cloud")
+
+
+def may_probe_metadata(node: NodeView) -> bool:
+    """A kubelet up to 1.22 that knows no cloud asks for one when it starts."""
+    unclouded = not node.spec.get("providerID") and "cloud-provider" not in node.kubelet_flags
+    return unclouded and (1, 0) < node.kubelet_minor < (1, 23)
