@@ -82,9 +82,17 @@ class Transaction:
     def assert_as_before(self) -> None:
         """Files and units equal the listing before; the kubelet serves on Docker with its pods."""
         wait(self._serves_on_docker, 90, f"{self._name} to serve on Docker again")
-        after = self.node.listing()
-        assert dict(after) == dict(self.before)
+        wait(lambda: not self._difference(), 20, "the node to be as before: see the difference")
         assert self.node.cri_containers() == []
+
+    def _difference(self) -> list[str]:
+        after, before = self.node.listing(), self.before
+        keys = sorted({*after, *before})
+        found = [
+            f"{k}: {before.get(k)} -> {after.get(k)}" for k in keys if after.get(k) != before.get(k)
+        ]
+        print("\n".join(found))
+        return found
 
     def _serves_on_docker(self) -> bool:
         units = ("docker.service", "docker.socket", "kubelet.service", "containerd.service")

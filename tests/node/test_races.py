@@ -138,7 +138,7 @@ def test_an_orphaned_step_keeps_others_out(node: Scratch) -> None:
     assert node.events()[-1] == "staged"
 
 
-# -- torn journals and full disks -------------------------------------------------------------------
+# -- torn journals, full disks, boots --------------------------------------------------------------
 
 
 @pytest.mark.parametrize("cut", [1, 2, 30])

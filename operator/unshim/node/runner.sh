@@ -287,11 +287,12 @@ UNIT
         sync "$units" "$units/multi-user.target.wants"
 }
 
-# transient UNIT OPTION ARGUMENT...: hand a command to systemd; an old one may not know OPTION
+# transient UNIT OPTIONS ARGUMENT...: hand a command to systemd; an old one may not know OPTIONS
 transient() {
-    name=$1 option=$2
+    name=$1 options=$2
     shift 2
-    systemd-run --unit="$name" "$option" "$@" || systemd-run --unit="$name" "$@"
+    # shellcheck disable=SC2086 # a list of words
+    systemd-run --unit="$name" --collect $options "$@" || systemd-run --unit="$name" "$@"
 }
 
 disarm() {
@@ -353,7 +354,7 @@ verb_switch() {
             /bin/sh "$here/runner.sh" rollback DeadMan || { fail arm "the dead-man timer"; return 1; }
     note armed "" "dead-man in $2 s"
     exec 9>&-
-    systemd-run --unit="unshim-switch-$run" /bin/sh "$here/runner.sh" run ||
+    transient "unshim-switch-$run" --property=TimeoutStopSec=5 /bin/sh "$here/runner.sh" run ||
         verb_rollback SwitchNotStarted
 }
 
@@ -404,9 +405,9 @@ verb_rollback() {
 
 verb_undo() {
     case $(verdict) in rolled-back*) ;; *) exit 64 ;; esac
-    # whatever instant this hits is one that a power cut could have hit
+    # Whatever instant this hits is one that a power cut could have hit. Its processes are gone once
+    # they let go of the lock; systemd may take long to notice (cgroup v1 in containers).
     systemctl kill -s KILL "unshim-switch-$run.service" 2>/dev/null || :
-    systemctl stop "unshim-switch-$run.service" 2>/dev/null || :
     lock 60
     why=$(verdict)
     take_back "${why#rolled-back }"
