@@ -21,8 +21,11 @@ from unshim.audit import (
     audit,
     counts,
     manifests,
+    preflight,
 )
 from unshim.audit.rules.runtime import version
+from unshim.core.objects import Node
+from unshim.core.options import Options
 from unshim.errors import InvalidSpec
 
 FOREIGN = {"containers": [{"id": "f", "name": "/x", "image": "x", "state": "running"}]}
@@ -157,3 +160,29 @@ def test_only_blockers_are_firm() -> None:
 def test_versions_are_read_as_packages_write_them(text: str, wanted: tuple[int, ...]) -> None:
     """The leading numbers count; a text without any is no version."""
     assert version(text) == wanted
+
+
+def master(name: str, *, ready: bool = True) -> Node:
+    return Node(
+        name=name,
+        uid=name,
+        unschedulable=False,
+        ready=ready,
+        runtime="docker://20.10.24",
+        kubelet_version="v1.20.2",
+        heartbeat=None,
+        labels={"node-role.kubernetes.io/master": ""},
+    )
+
+
+def quorum(peers: list[Node] | None) -> set[str]:
+    asked = preflight(master("m1"), (), None, Options(node="m1"), now=loading.NOW, peers=peers)
+    return {f.rule for f in audit(asked)} & {"etcd-quorum", "single-control-plane"}
+
+
+def test_a_preflight_knows_the_quorum_from_the_peers() -> None:
+    """With its peers given, a control plane is not taken down when another one is."""
+    assert quorum([master("m2"), master("m3", ready=False)]) == {"etcd-quorum"}
+    assert quorum([master("m1"), master("m2"), master("m3")]) == set()
+    assert quorum([]) == {"single-control-plane"}
+    assert quorum(None) == set()

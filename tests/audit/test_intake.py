@@ -52,6 +52,7 @@ def test_nothing_that_matters_is_trimmed() -> None:
             containerd_version=whole.containerd_version,
             run=whole.run,
             whole_cluster=whole.whole_cluster,
+            all_nodes=whole.all_nodes,
         )
         assert audit(kept) == audit(whole), path
 

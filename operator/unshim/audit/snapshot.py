@@ -46,6 +46,7 @@ class Snapshot:
     containerd_version: str = ""  # what a node without containerd would get, where known
     run: str = ""  # our own run's uid: its folder on the node is no obstacle
     whole_cluster: bool = True
+    all_nodes: bool = True  # `nodes` is complete, whatever `whole_cluster` says
 
 
 def preflight(
@@ -55,10 +56,21 @@ def preflight(
     options: Options,
     *,
     now: datetime,
+    peers: Sequence[Node] | None = None,
     **more: Any,
 ) -> Snapshot:
-    """The snapshot of one node that a run is about to change. `more` sets further fields."""
-    known = {"whole_cluster": False, "nodes": (as_manifest(node),), **more}
+    """The snapshot of one node that a run is about to change. `more` sets further fields.
+
+    `peers` are the cluster's other nodes, or at least its other control planes; without them the
+    rules about quorum stay silent.
+    """
+    others = tuple(as_manifest(peer) for peer in peers or () if peer.name != node.name)
+    known = {
+        "whole_cluster": False,
+        "all_nodes": peers is not None,
+        "nodes": (as_manifest(node), *others),
+        **more,
+    }
     return Snapshot(
         now=now,
         pods=tuple(pods),

@@ -21,7 +21,7 @@ BLOCKER, WARNING, INFO = Severity.BLOCKER, Severity.WARNING, Severity.INFO
     fix="Choose a quiet time, and take a backup of etcd before.",
 )
 def single_control_plane(node: NodeView, survey: Survey) -> Iterator[Hit]:
-    if not node.control_plane or not survey.snapshot.whole_cluster:
+    if not node.control_plane or not survey.snapshot.all_nodes:
         return
     if len(_control_planes(survey)) == 1:
         yield Hit(message=f"{node.name} is the only control-plane node")
@@ -41,7 +41,7 @@ def _control_planes(survey: Survey) -> list[Manifest]:
     "a majority: treat them as a single one, or add a third.",
 )
 def etcd_quorum(node: NodeView, survey: Survey) -> Iterator[Hit]:
-    if not node.control_plane or not survey.snapshot.whole_cluster:
+    if not node.control_plane or not survey.snapshot.all_nodes:
         return
     members = _control_planes(survey)
     if len(members) < 2:
