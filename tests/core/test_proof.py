@@ -67,7 +67,9 @@ def pod(name: str, container: str = "containerd://1", **changes: Any) -> dict[st
     }
 
 
-PROXY: dict[str, Any] = {"ownerReferences": [{"kind": "DaemonSet", "name": "proxy", "controller": True}]}
+PROXY: dict[str, Any] = {
+    "ownerReferences": [{"kind": "DaemonSet", "name": "proxy", "controller": True}]
+}
 STATIC: dict[str, Any] = {"annotations": {"kubernetes.io/config.mirror": "hash"}}
 PODS = (pod("proxy-x", **PROXY), pod("etcd-worker-1", **STATIC))
 READING = Reading(node=NODE, pods=PODS, since=SWITCHED)
