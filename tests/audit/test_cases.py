@@ -12,6 +12,8 @@ from tests.audit import loading
 from unshim.audit import RULES, Severity, audit
 from unshim.audit.finding import Finding
 
+#: Cases change what the kubelet runs with and not the files that say so, which this rule minds.
+ASIDE = "edit-refused"
 CASES = sorted((loading.HERE / "cases").glob("*/*.json"))
 
 
@@ -28,7 +30,7 @@ def test_case(path: Path) -> None:
     found = [
         finding
         for finding in audit(loading.snapshot(case["snapshot"]))
-        if finding.severity is not Severity.INFO or finding.rule == rule
+        if finding.rule == rule or (finding.severity is not Severity.INFO and finding.rule != ASIDE)
     ]
     expected = [(f["severity"], f["rule"], f["subject"]) for f in case["findings"]]
     assert sorted({shown(f) for f in found}) == sorted(set(expected)), [f.message for f in found]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterator
 
 from unshim.audit.finding import Severity
 from unshim.audit.rule import Hit, NodeView, Survey, node_rule
-from unshim.core.edits import docker_settings
+from unshim.core.edits import docker_settings, registry_hosts
 from unshim.core.edits.docker_settings import Fate
 from unshim.core.facts import DockerContainer, NodeFacts
 from unshim.errors import UnsupportedNode
@@ -169,19 +168,11 @@ def insecure_registry_range(node: NodeView, _: Survey) -> Iterator[Hit]:
     if node.facts is None:
         return
     try:
-        ranges = docker_settings.translate(node.facts).insecure
+        ranges = registry_hosts.unexpanded(node.facts)
     except UnsupportedNode:
         return
     for entry in ranges:
-        if "/" in entry and not _loopback(entry):
-            yield Hit(message=f"insecure-registries on {node.name} holds {entry}")
-
-
-def _loopback(entry: str) -> bool:
-    try:
-        return ipaddress.ip_network(entry, strict=False).is_loopback
-    except ValueError:
-        return False
+        yield Hit(message=f"insecure-registries on {node.name} holds {entry}")
 
 
 @node_rule(
