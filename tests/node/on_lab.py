@@ -16,6 +16,14 @@ from unshim.engine import planning
 from unshim.node import RUNNER, script
 from unshim.ports import Completed
 
+LEFTOVERS = """
+ctr -n k8s.io containers ls -q
+for lease in /var/lib/cni/networks/*/[0-9]*; do
+    id=$(head -n 1 "$lease" | tr -d '\\r')
+    [ -d "/var/lib/docker/containers/$id" ] || echo "$lease $id"
+done
+"""
+
 
 class LabShell:
     """A NodeShell that enters the node's namespaces: its sshd plays no part here."""
@@ -83,7 +91,7 @@ class Transaction:
         """Files and units equal the listing before; the kubelet serves on Docker with its pods."""
         wait(self._serves_on_docker, 90, f"{self._name} to serve on Docker again")
         wait(lambda: not self._difference(), 20, "the node to be as before: see the difference")
-        assert self.node.cri_containers() == []
+        wait(lambda: not self._leftovers(), 60, "containerd's pods and addresses to be gone")
 
     def _difference(self) -> list[str]:
         after, before = self.node.listing(), self.before
@@ -92,6 +100,12 @@ class Transaction:
             f"{k}: {before.get(k)} -> {after.get(k)}" for k in keys if after.get(k) != before.get(k)
         ]
         print("\n".join(found))
+        return found
+
+    def _leftovers(self) -> str:
+        """Containers of Kubernetes in containerd, and addresses that no Docker sandbox has."""
+        found = self.node.exec(LEFTOVERS, check=False).stdout
+        print(found)
         return found
 
     def _serves_on_docker(self) -> bool:

@@ -28,12 +28,12 @@ export UNSHIM_RUN_DIR="$here" UNSHIM_BOOTING="${UNSHIM_BOOTING:-}"
 # note EVENT [STEP [DETAIL]]: one line, on disk before we go on. What cannot be announced must not
 # happen, so this exits; the way back goes on even so.
 note() {
-    detail=$(printf '%s' "${3:-}" | tr -c 'A-Za-z0-9 ._:/=,@+-' ' ' | tr -s ' ' | cut -c1-400)
-    size=$(wc -c <"$here/journal")
+    detail=${3:+$(printf '%s' "$3" | tr -c 'A-Za-z0-9 ._:/=,@+-' ' ' | tr -s ' ' | cut -c1-400)}
+    # shellcheck disable=SC2046 # two numbers
+    set -- "$1" "${2:-}" $(wc -lc <"$here/journal")
     printf '{"seq":%d,"at":%d,"event":"%s","step":"%s","detail":"%s"}\n' \
-        "$(wc -l <"$here/journal")" "$(date +%s)" "$1" "${2:-}" "$detail" >>"$here/journal" &&
-        sync "$here/journal" && return
-    truncate -s "$size" "$here/journal" # half a line would spoil the next one
+        "$3" "$(date +%s)" "$1" "$2" "$detail" >>"$here/journal" && sync "$here/journal" && return
+    truncate -s "$4" "$here/journal" # half a line would spoil the next one
     echo "the journal of run $run cannot be written; is the disk full?" >&2
     [ -n "$going_back" ] || exit 1
 }
@@ -41,7 +41,7 @@ note() {
 has() { grep -q "\"event\":\"$1\"" "$here/journal"; }
 last_event() { tail -n 1 "$here/journal" | sed 's/.*"event":"\([^"]*\)".*/\1/'; }
 state_of() {
-    grep "\"step\":\"$1\"" "$here/journal" | tail -n 1 | sed 's/.*"event":"\([^"]*\)".*/\1/'
+    sed -n "s/.*\"event\":\"\([^\"]*\)\",\"step\":\"$1\".*/\1/p" "$here/journal" | tail -n 1
 }
 
 # a torn last line (power went while it was written) is not part of the journal
