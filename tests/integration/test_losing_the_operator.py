@@ -78,6 +78,7 @@ def _goes_down(lab: Lab, how: str) -> None:
     node.wait_booted()
 
 
+RUNTIMES = {"Succeeded": "containerd://", "RolledBack": "docker://"}
 PHASES = ("Auditing", "Staging", "Draining", "Switching", "Verifying", "Confirmed")
 
 
@@ -94,13 +95,13 @@ def test_an_operator_killed_in_any_phase_is_succeeded_by_the_next(
     observing.expire_lease(lab, NODE)
     with unshim.running(lab, operator_log):
         ended = unshim.finished(lab, "killed")
-    assert ended["phase"] == "Succeeded", ended["message"]
+    assert ended["phase"] in RUNTIMES, ended["message"]
     assert observing.schedulable(lab, NODE)
-    observing.wait_serves(lab, NODE, "containerd://")
-    last = [entry["event"] for entry in observing.journal(lab, NODE, _run(lab, "killed"))]
-    assert (last.count("confirmed"), last[-1]) == (1, "end")
-    done = unshim.cli(lab, "rollback", NODE, "--delete-emptydir-data")
-    assert done.returncode == 0, done.stdout + done.stderr
+    observing.wait_serves(lab, NODE, RUNTIMES[ended["phase"]])
+    words = [entry["event"] for entry in observing.journal(lab, NODE, _run(lab, "killed"))]
+    assert words[-1] == "end"
+    assert words.count("confirmed") == (1 if ended["phase"] == "Succeeded" else 0)
+    _back_on_docker(lab)
     _assert_as_found(lab, before)
 
 
@@ -113,6 +114,11 @@ def test_a_takeover_waits_for_the_dead_operators_lease(lab: Lab, operator_log: P
     with unshim.running(lab, operator_log):
         ended = unshim.finished(lab, "waits")
     assert ended["phase"] == "Succeeded", ended["message"]
+    _back_on_docker(lab)
+
+
+def _back_on_docker(lab: Lab) -> None:
+    """Whatever the end was: asked to go back, a run that is back already says so."""
     done = unshim.cli(lab, "rollback", NODE, "--delete-emptydir-data")
     assert done.returncode == 0, done.stdout + done.stderr
 
