@@ -96,6 +96,23 @@ def test_table_says_everything_a_person_needs() -> None:
     assert max(map(len, text.splitlines())) <= 120
 
 
+def test_table_says_once_what_holds_for_many_nodes() -> None:
+    """Five thousand nodes with the same flag are one line, which names the first of them."""
+    alike = tuple(
+        finding(
+            rule="gpu-node",
+            severity=Severity.INFO,
+            subject=Subject(kind="Node", name=name),
+            message=f"{name}: 4 nvidia.com/gpu",
+            nodes=(name,),
+        )
+        for name in ("w1", "w2", "w3", "w4")
+    )
+    text = " ".join(rendered("table", alike).split())
+    assert "Node/(4 nodes) each: 4 nvidia.com/gpu [on w1, w2, w3 and 1 more]" in text
+    assert "Node/w2" not in text
+
+
 def test_table_cannot_move_the_cursor() -> None:
     """Text from the cluster reaches the terminal without control characters."""
     text = rendered("table", (finding(message="a\x1b[2Jb\rc\x07"),))

@@ -39,7 +39,7 @@ def _findings(prepared: Survey) -> Iterator[Finding]:
 
 
 def _joined(rule: Rule, prepared: Survey) -> Iterator[Finding]:
-    """A template and its pods say the same: one finding, with the nodes of both."""
+    """A template and its pods say the same: one finding, as grave as the graver of both."""
     found: dict[tuple[str, ...], Finding] = {}
     for finding in rule.findings(prepared):
         key = _identity(finding)
@@ -47,7 +47,8 @@ def _joined(rule: Rule, prepared: Survey) -> Iterator[Finding]:
         if earlier is not None:
             nodes = tuple(sorted({*earlier.nodes, *finding.nodes}))
             longer = max(earlier.chain, finding.chain, key=len)
-            finding = replace(finding, nodes=nodes, chain=longer)
+            graver = min(earlier.severity, finding.severity, key=lambda s: s.rank)
+            finding = replace(finding, nodes=nodes, chain=longer, severity=graver)
         found[key] = finding
     yield from found.values()
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
-from unshim.audit.finding import Finding, counts
+from unshim.audit.finding import Finding, Subject, counts
 from unshim.report.model import Meta, NodePlan, Plans, clean, cost, line, verdict
 
 WIDTH = 120
+ALIKE = 3  # as many nodes of which the same is said are one line
 _HEADER = ("SEVERITY", "RULE", "OBJECT", "WHAT")
 
 
@@ -28,6 +30,7 @@ def _summary(findings: tuple[Finding, ...], meta: Meta) -> str:
 
 
 def _rows(findings: Sequence[Finding]) -> Iterator[str]:
+    findings = [_merged(group) for group in _groups(findings)]
     cells = [(_word(f), f.rule, line(str(f.subject))) for f in findings]
     widths = [max(len(cell[i]) for cell in [*cells, _HEADER[:3]]) for i in range(3)]
     indent = sum(widths) + 6
@@ -37,6 +40,30 @@ def _rows(findings: Sequence[Finding]) -> Iterator[str]:
         wrapped = _wrapped(text, max(WIDTH - indent, 40)) or [""]
         yield _joined(cell, widths) + wrapped[0]
         yield from (" " * indent + more for more in wrapped[1:])
+
+
+def _groups(findings: Sequence[Finding]) -> Iterator[list[Finding]]:
+    """Findings that say the same of many nodes, each group where its first member stands."""
+    groups: dict[tuple[str, ...], list[Finding]] = {}
+    for finding in findings:
+        said, kind = finding.message, finding.subject.kind
+        name = finding.subject.name
+        same = (said.replace(name, "NODE"),) if kind == "Node" else (said, str(finding.subject))
+        groups.setdefault((_word(finding), finding.rule, *same), []).append(finding)
+    for group in groups.values():
+        yield from [group] if len(group) >= ALIKE else ([finding] for finding in group)
+
+
+def _merged(group: Sequence[Finding]) -> Finding:
+    first = group[0]
+    if len(group) == 1:
+        return first
+    return replace(
+        first,
+        subject=Subject(kind="Node", name=f"({len(group)} nodes)"),
+        message=first.message.replace(first.subject.name, "each"),
+        nodes=tuple(finding.subject.name for finding in group),
+    )
 
 
 def _wrapped(text: str, width: int, indent: str = "") -> list[str]:
@@ -61,7 +88,7 @@ def _joined(cells: Sequence[str], widths: Sequence[int]) -> str:
 
 def _where(finding: Finding) -> str:
     told = []
-    if finding.subject.kind != "Node" and finding.nodes:
+    if (finding.subject.kind != "Node" or len(finding.nodes) > 1) and finding.nodes:
         shown = ", ".join(finding.nodes[:3])
         more = f" and {len(finding.nodes) - 3} more" if len(finding.nodes) > 3 else ""
         told.append(f"on {shown}{more}")

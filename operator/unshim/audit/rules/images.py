@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from unshim.audit.finding import Severity, Subject
 from unshim.audit.rule import Hit, NodeView, Survey, node_rule
 from unshim.core import images
+from unshim.core.eviction import Verdict
 from unshim.core.facts import Disk, NodeFacts
 from unshim.core.objects import Manifest
 from unshim.errors import UnsupportedNode
@@ -118,14 +119,22 @@ def image_local_only(node: NodeView, _: Survey) -> Iterator[Hit]:
         if not image.repo_digests
         for tag in image.repo_tags
     }
-    used = {
+    moving = [j.pod for j in node.judged if j.verdict is not Verdict.KEEP]
+    for name in sorted(local & _used(node.pods)):
+        yield Hit(
+            message="was built or loaded on the node, not pulled",
+            severity=WARNING if name in _used(moving) else INFO,
+            subject=Subject(kind="Image", name=name),
+        )
+
+
+def _used(pods: Iterable[Manifest]) -> set[str]:
+    return {
         images.normalised(str(container["image"]))
-        for pod in node.pods
+        for pod in pods
         for container in _containers(pod)
         if container.get("image") and not str(container["image"]).startswith("sha256:")
     }
-    for name in sorted(local & used):
-        yield Hit(message=f"{name} on {node.name}")
 
 
 @node_rule(
