@@ -104,7 +104,7 @@ def _pod(pod: Manifest) -> Subject:
 @node_rule(
     "image-local-only",
     WARNING,
-    title="An image exists on this node only",
+    title="An image did not come from a registry",
     why="It was built or loaded here and never pulled. It is copied to containerd, but a pod that "
     "moves to another node would not find it there.",
     fix="Push it to a registry.",
