@@ -110,7 +110,7 @@ def judge_node(
     else:
         checks.append(_no_tasks(facts))
     if canary is not None:
-        checks.append(_canary(canary))
+        checks.append(canary_check(canary))
     return tuple(checks)
 
 
@@ -249,7 +249,7 @@ def _cgroup(before: Baseline, facts: Mapping[str, str], canary: CanaryResult | N
     )
 
 
-def _canary(canary: CanaryResult) -> Check:
+def canary_check(canary: CanaryResult) -> Check:
     missing = [name for name, ok in canary.checks.items() if not ok]
     said = f" ({canary.message})" if canary.message else ""
     return _check("canary", canary.ok, f"not yet shown: {', '.join(missing) or 'anything'}{said}")
