@@ -73,12 +73,14 @@ class World:
     clock: FakeClock = field(default_factory=FakeClock)
     effects: int = 0
     trace: list[str] = field(default_factory=list)
+    hook: Callable[[int], None] = lambda _: None  # told each effect's number before it happens
 
     def effect(self, name: str, act: Callable[[], Any]) -> Any:
         """One effect of the operator on the outside world, with its faults."""
         self.effects += 1
         number = self.effects
         self.trace.append(name)
+        self.hook(number)
         self.clock.sleep(0.05)
         if number == self.faults.crash_before:
             raise Crash(name)
@@ -149,9 +151,13 @@ class FakeNode:
     def stage(self) -> None:
         if self.verdict or self.has(Event.STAGED):
             return
-        self.write(Event.BEGIN)
-        if self._apply_all("stage"):
-            self.write(Event.STAGED)
+        if not self.has(Event.BEGIN):
+            self.write(Event.BEGIN)
+        try:
+            if self._apply_all("stage"):
+                self.write(Event.STAGED)
+        except PowerCut:
+            raise NodeUnreachable("the node lost power while staging") from None
 
     def switch(self, seconds: int) -> None:
         if self.verdict or self.has(Event.ARMED):
@@ -309,20 +315,22 @@ class FakeMachine:
 def proof_of(runtime: str) -> Mapping[str, str]:
     """What node/proof.sh prints on a healthy node of either runtime."""
     new = runtime == "containerd"
-    socket = "--container-runtime=remote --container-runtime-endpoint="
+    endpoint = "--container-runtime-endpoint=unix:///run/containerd/containerd.sock"
+    flags = f"--container-runtime=remote {endpoint}" if new else "--network-plugin=cni"
     return {
-        "kubelet_cmdline": f"/usr/bin/kubelet {socket}unix:///run/containerd/containerd.sock"
-        if new
-        else "/usr/bin/kubelet --network-plugin=cni",
-        "kubelet_active": "active",
-        "kubelet_restarts": "0",
-        "containerd_active": "active",
-        "socket_owner": "containerd",
-        "docker_active": "inactive" if new else "active",
-        "docker_socket_active": "inactive" if new else "active",
-        "docker_k8s_running": "0" if new else "3",
+        "kubelet_active": "yes",
+        "kubelet_started": "1",
+        "kubelet_cmdline": f"/usr/bin/kubelet {flags}",
+        "containerd_active": "yes",
+        "docker_active": "no" if new else "yes",
+        "socket_server": "containerd",
+        "socket_listeners": "1",
+        "docker_kubernetes": "0" if new else "3",
         "moby_shims": "0" if new else "3",
         "ctr_tasks": "3" if new else "0",
+        "cgroup_systemd": "0",
+        "cgroup_cgroupfs": "3",
+        "cgroup_mismatch": "0",
     }
 
 
@@ -360,13 +368,18 @@ class FakeCluster:
             ready=True,
             runtime=self.machine.runtime,
             kubelet_version="v1.20.2",
-            heartbeat=self.world.clock.now() + timedelta(seconds=5),
+            heartbeat=None if self._silent() else self.world.clock.now() + timedelta(seconds=5),
             stamp=self.stamp,
             annotations=dict(self.annotations),
             labels={"kubernetes.io/os": "linux"},
             addresses={"InternalIP": "10.0.0.2"},
             allocatable={"cpu": "4", "pods": "110"},
         )
+
+    def _silent(self) -> bool:
+        """On the new runtime no heartbeat ever comes."""
+        on_containerd = self.machine.runtime.startswith("containerd")
+        return self.world.faults.never_proven and on_containerd
 
     def cordon(self, name: str, stamp: Stamp) -> None:
         def act() -> None:
@@ -394,8 +407,6 @@ class FakeCluster:
 
     def pods_on(self, name: str, *, cached: bool = False) -> Sequence[Manifest]:
         prefix = self.machine.runtime.split(":", maxsplit=1)[0]
-        if self.world.faults.never_proven and prefix == "containerd":
-            prefix = "docker"
         found = [pod("agent", "DaemonSet", prefix)]
         if not self.evicted:
             found.append(pod("web-1", "ReplicaSet", prefix))

@@ -40,6 +40,8 @@ class Runs:
         if self._stopping.is_set():
             return None
         uid = body["metadata"]["uid"]
+        if deleting:
+            self._operator.ask_back(uid, "Deleted")
         with self._guard:
             lock = self._locks.setdefault(uid, threading.Lock())
         if not lock.acquire(blocking=False):

@@ -132,6 +132,13 @@ class Operator:
                 self._sessions[wanted.uid] = session
             return session
 
+    def ask_back(self, uid: str, reason: str) -> None:
+        """Tell a tick under way in another thread that a person wants to go back."""
+        with self._guard:
+            session = self._sessions.get(uid)
+        if session is not None and not session.go_back:
+            session.go_back = reason
+
     def close(self) -> None:
         """Release every Lease that this process holds, so that the next one need not wait."""
         with self._guard:
