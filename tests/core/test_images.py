@@ -9,6 +9,7 @@ import pytest
 from tests.core.edits import cases
 from unshim.core import images
 from unshim.core.facts import NodeFacts
+from unshim.core.objects import CANARY_LABEL
 
 PAUSE = {"tags": ["k8s.gcr.io/pause:3.2"], "digests": ["k8s.gcr.io/pause@sha256:" + "a" * 64]}
 NGINX = {"tags": ["nginx:1.25"], "digests": ["nginx@sha256:" + "b" * 64], "size": 100}
@@ -111,6 +112,15 @@ def test_finished_pods_need_nothing() -> None:
     """A Succeeded pod runs no container again."""
     pods = [pod("nginx:1.25", "IfNotPresent", phase="Succeeded")]
     assert images.handover(node(NGINX), pods) == ("k8s.gcr.io/pause:3.2",)
+
+
+@pytest.mark.parametrize(
+    "metadata", [{"deletionTimestamp": "2026-01-01T00:00:00Z"}, {"labels": {CANARY_LABEL: ""}}]
+)
+def test_pods_that_are_going_are_not_rehearsed(metadata: dict[str, Any]) -> None:
+    """A canary whose image was missing must not fail the next run's rehearsal."""
+    going = {**pod("reg.corp/not-there:1"), "metadata": metadata}
+    assert images.rehearse(node(), [going]) == ()
 
 
 def test_init_and_ephemeral_containers_count() -> None:

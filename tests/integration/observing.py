@@ -115,8 +115,10 @@ def wait_phase(lab: Lab, name: str, phase: str) -> None:
     assert watch.stdout is not None
     try:
         for line in watch.stdout:
-            if line.decode().strip() == phase:
+            seen = line.decode().strip()
+            if seen == phase:
                 return
+            assert seen not in unshim.FINISHED, f"{name} ended {seen} without {phase}"
         raise TimeoutError(f"nodemigration {name} was never seen in phase {phase}")
     finally:
         watch.kill()

@@ -12,7 +12,7 @@ from typing import Any
 
 from unshim.core.edits import node_values
 from unshim.core.facts import DockerImage, NodeFacts
-from unshim.core.objects import Manifest
+from unshim.core.objects import CANARY_LABEL, Manifest
 
 _REFERENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@\[\]-]*")
 _FINISHED = ("Succeeded", "Failed")
@@ -74,7 +74,7 @@ def rehearse(facts: NodeFacts, pods: Sequence[Manifest]) -> tuple[str, ...]:
     by_name = _by_name(facts)
     found = [
         normalised(ref)
-        for ref, policy in _used(pods)
+        for ref, policy in _used(filter(_stays, pods))
         if policy != "Never" and _REFERENCE.fullmatch(ref)
         if policy == "Always" or "@" in ref or normalised(ref) not in moved
     ]
@@ -122,6 +122,13 @@ def _used(pods: Iterable[Manifest]) -> Iterator[tuple[str, str]]:
                 ref = str(container.get("image", ""))
                 if ref:
                     yield ref, _policy(ref, container)
+
+
+def _stays(pod: Manifest) -> bool:
+    """A pod that is going pulls no more, and a canary of an earlier run is on its way out."""
+    metadata = pod.get("metadata", {})
+    ours = CANARY_LABEL in (metadata.get("labels") or {})
+    return not ours and "deletionTimestamp" not in metadata
 
 
 def _policy(ref: str, container: Mapping[str, Any]) -> str:
