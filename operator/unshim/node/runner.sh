@@ -11,6 +11,7 @@
 set -u
 umask 022
 export LC_ALL=C
+trap '' HUP PIPE # whoever called may be gone; what we have begun does not depend on it
 PATH=${UNSHIM_PATH:-/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin}
 export PATH
 
