@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from unshim.core.facts import NodeFacts
+from unshim.core.facts import NodeFacts, NodeRun
 from unshim.core.journal import Entry, Event, Journal
 from unshim.core.objects import (
     CRI_SOCKET_ANNOTATION,
@@ -261,6 +261,9 @@ class FakeMachine:
 
     def facts(self) -> NodeFacts:
         return self.world.effect("node:facts", lambda: self.sample)  # type: ignore[no-any-return]
+
+    def runs(self) -> tuple[NodeRun, ...]:
+        return ()
 
     def show(self) -> RunState:
         return self._verb("show", lambda: None)

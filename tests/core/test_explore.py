@@ -149,7 +149,7 @@ WAYS: tuple[dict[str, object], ...] = (
     {},
     {"never_proven": True},
     {"never_drained": True},
-    *({"fail_apply": name} for name in STEPS),
+    *(dict[str, object](fail_apply=name) for name in STEPS),
 )
 
 
