@@ -15,7 +15,7 @@ from tests.lab import Lab
 WORKERS = ("worker-1", "worker-2")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def shared_lab() -> Iterator[Lab]:
     """UNSHIM_IT_KEEP=1 uses a lab `it` that is there already, and leaves it running."""
     keep = bool(os.environ.get("UNSHIM_IT_KEEP"))

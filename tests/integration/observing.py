@@ -155,7 +155,7 @@ def left_over(lab: Lab, name: str) -> list[str]:
 
 
 def expire_lease(lab: Lab, node: str) -> None:
-    """As if the dead operator's minute had passed: its Lease was last renewed long ago."""
+    """As if time had passed since the operator died: its Lease was last renewed long ago."""
     patch = '{"spec":{"renewTime":"2020-01-01T00:00:00.000000Z"}}'
     where = ("-n", "kube-system", f"unshim-{node}")
     lab.kubectl("patch", "lease", *where, "--type", "merge", "-p", patch)

@@ -106,7 +106,7 @@ def test_an_operator_killed_in_any_phase_is_succeeded_by_the_next(
 
 
 def test_a_takeover_waits_for_the_dead_operators_lease(lab: Lab, operator_log: Path) -> None:
-    """Nobody helps: after the Lease's minute the next operator goes on, before the dead-man."""
+    """Nobody helps: once the Lease runs out the next operator goes on, before the dead-man."""
     with unshim.running(lab, operator_log) as operator:
         unshim.apply(lab, unshim.migration("waits", NODE))
         observing.wait_phase(lab, "waits", "Switching")
