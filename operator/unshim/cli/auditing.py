@@ -70,7 +70,7 @@ def call(settings: Settings, args: argparse.Namespace) -> int:
         nodes=len(snapshot.nodes),
         workloads=len(snapshot.controllers),
     )
-    print(report.RENDERERS[args.output](findings, {}, meta))
+    print(report.RENDERERS[args.output](findings, {}, meta), end="")
     return exits.BLOCKED if _grave(findings, Severity(args.fail_on)) else exits.FINE
 
 
