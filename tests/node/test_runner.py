@@ -318,3 +318,21 @@ def test_unknown_verbs_are_wrong_use(node: Scratch) -> None:
     done = node.verb("destroy")
     assert done.returncode == USAGE
     assert "usage" in done.stderr
+
+
+def test_no_step_begins_once_a_verdict_stands(node: Scratch) -> None:
+    """The dead-man decides while a step runs: what comes after it is not applied any more."""
+    before = node.tree()
+    decided = ScriptStep(
+        name="decided", summary="s", undo="true",
+        apply='echo rolled-back DeadMan >"$UNSHIM_RUN_DIR/verdict"',
+    )  # fmt: skip
+    late = ScriptStep(name="late", summary="s", apply=': >"$WORLD/late"', undo="true")
+    node.upload((*STEPS, decided, late))
+    node.verb("stage", "1")
+    node.verb("switch", "1", "180")
+    assert not (node.root / "late").exists()
+    assert "switched" not in node.events()
+    assert node.state().verdict == "rolled-back DeadMan"
+    assert node.tree() == before
+    assert node.events()[-1] == "end"
