@@ -5,7 +5,6 @@ The world that steps change is the folder `root` (by file steps) and `root/servi
 
 from __future__ import annotations
 
-import base64
 import os
 import shutil
 import stat
@@ -206,7 +205,3 @@ def nothing_left(node: Scratch) -> bool:
     halves = [*node.root.rglob("*.unshim-new"), *node.run_folder.glob("verdict.[0-9]*")]
     units = [path for path in node.units.rglob("*") if not path.is_dir()]
     return not (halves or units or node.timer_ticks or (node.base / "current").exists())
-
-
-def encoded(text: str) -> str:
-    return base64.b64encode(text.encode()).decode()
