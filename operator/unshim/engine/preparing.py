@@ -69,6 +69,7 @@ def _upload(tools: Tools, session: Session, view: View) -> None:
 
 def cordon(tools: Tools, session: Session, view: View, _: Decision) -> Wait | None:
     """Cordon with our stamp. A cordon that somebody lifted is set again, its clock unchanged."""
+    session.drained, session.drain = False, None  # pods may have landed while it was open
     stamp = view.node.stamp if view.stamped else None
     tools.cluster.cordon(view.node.name, stamp or Stamp(migration=session.run, at=view.now))
     session.reached |= {"Cordoned"}
