@@ -15,7 +15,6 @@ import pytest
 
 from tests.fakes import (
     DOCKERSHIM,
-    START,
     Crash,
     FakeCluster,
     FakeMachines,
@@ -28,7 +27,7 @@ from unshim.core import facts_parse
 from unshim.core.decide import CONTAINERD_SOCKET
 from unshim.core.facts import NodeFacts
 from unshim.core.journal import Event
-from unshim.core.objects import CRI_SOCKET_ANNOTATION, Stamp
+from unshim.core.objects import CRI_SOCKET_ANNOTATION
 from unshim.core.options import DrainOptions, Options, VerifyOptions
 from unshim.core.status import Progress
 from unshim.engine.engine import Engine
@@ -212,26 +211,3 @@ def test_a_dry_run_has_no_effect(sample: NodeFacts) -> None:
     assert changing == []
     assert scene.machine.steps == ()
     assert not scene.cluster.evicted
-
-
-def test_an_older_operator_is_fenced_off(sample: NodeFacts) -> None:
-    """Once a newer token was seen, the node takes nothing from an older one."""
-    scene = Scene(sample)
-    scene.machine.token = 99
-    session_ended = False
-    try:
-        scene.play()
-        session_ended = True
-    except AssertionError:
-        pass
-    assert not session_ended
-    assert scene.machine.as_it_was
-    assert not scene.machine.entries
-
-
-def test_a_cordon_lifted_by_others_is_set_again(sample: NodeFacts) -> None:
-    """Somebody uncordons in the middle of the drain: new pods must not land on the node."""
-    scene = Scene(sample)
-    scene.cluster.stamp = Stamp(migration=RUN, at=START)
-    assert scene.play().phase == "Succeeded"
-    assert "api:cordon" in scene.world.trace

@@ -27,6 +27,7 @@ class Fault:
 
 EXPLORE = ("tests/core/test_explore.py", "tests/core/test_decide.py")
 RUNNER = ("tests/node",)
+ENGINE = ("tests/test_engine.py",)
 
 FAULTS = (
     Fault(
@@ -84,6 +85,20 @@ FAULTS = (
         'ln "$here/verdict.$$" "$here/verdict"',
         'cp "$here/verdict.$$" "$here/verdict"',
         RUNNER,
+    ),
+    Fault(
+        "overwrite the oldest backup",
+        "operator/unshim/node/runner.sh",
+        'if [ -e "$kept" ] || [ -L "$kept" ] || [ -e "$kept.absent" ]; then continue; fi',
+        ":",
+        RUNNER,
+    ),
+    Fault(
+        "believe an old drain after a new cordon",
+        "operator/unshim/engine/preparing.py",
+        "    session.drained, session.drain = False, None",
+        "    pass",
+        ENGINE,
     ),
     Fault(
         "ignore the fencing token",
