@@ -23,6 +23,7 @@ check: setup ## Style, types, layers, shell
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 	shellcheck operator/unshim/node/*.sh tests/*.sh $$(find tests/lab -name '*.sh') .ci/run
+	cat operator/unshim/node/runner/*.sh | shellcheck -
 
 unit: setup ## Every test that needs no cluster
 	$(PY) -m pytest -q -m "not lab"

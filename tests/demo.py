@@ -13,7 +13,6 @@ from typing import Any
 from tests import operator_process as unshim
 from tests.lab import Lab
 
-MISSING_IMAGE = "registry.lab:5000/unshim/not-there:1"  # makes the second migration's proof fail
 
 
 def main() -> int:
@@ -37,8 +36,8 @@ def _demo(lab: Lab, started: float) -> int:
         _say("kubectl apply: worker-1 to containerd")
         unshim.apply(lab, unshim.migration("worker-1", "worker-1"))
         unshim.finished(lab, "worker-1", seen=_Follower("worker-1"))
-        _say("kubectl apply: worker-2, whose proof cannot succeed (its canary image is missing)")
-        failing = {"canaryImage": MISSING_IMAGE, "timeoutSeconds": 20}
+        _say("kubectl apply: worker-2, whose proof cannot succeed (its canary image has no shell)")
+        failing = {"canaryImage": unshim.mute_image(lab), "timeoutSeconds": 20}
         unshim.apply(lab, unshim.migration("worker-2", "worker-2", verify=failing))
         unshim.finished(lab, "worker-2", seen=_Follower("worker-2"))
     rows = [_row(lab, "worker-1"), _row(lab, "worker-2")]

@@ -274,7 +274,7 @@ class FakeMachine:
     def stage(self, token: int) -> RunState:
         return self._verb("stage", self.node.stage, token)
 
-    def switch(self, token: int, dead_man_seconds: int, wait_seconds: int) -> RunState:
+    def switch(self, token: int, dead_man_seconds: int, wait_seconds: int, until: str) -> RunState:
         return self._verb("switch", lambda: self.node.switch(dead_man_seconds), token)
 
     def wait(self, seconds: int) -> RunState:
@@ -334,6 +334,7 @@ def proof_of(runtime: str) -> Mapping[str, str]:
         "cgroup_systemd": "0",
         "cgroup_cgroupfs": "3",
         "cgroup_mismatch": "0",
+        "pod_uids": "uid-agent ",
     }
 
 
@@ -359,6 +360,7 @@ class FakeCluster:
     stamp: Stamp | None = None
     annotations: dict[str, str] = field(default_factory=lambda: {CRI_SOCKET_ANNOTATION: DOCKERSHIM})
     evicted: bool = False
+    canary_life: str = ""  # of the canary pod: "" (there is none), made, leaving
     lease_holder: str = ""
     transitions: int = 0
     told: list[str] = field(default_factory=list)
@@ -434,10 +436,24 @@ class FakeCluster:
         return []
 
     def canary(self, node: str, run: str, image: str) -> CanaryResult:
-        return CanaryResult(done=True, checks={"ran": True}, cgroup="1:cpu:/kubepods/podx/y")
+        """Made, run by the new kubelet, deleted; its last processes go as soon as it is."""
+
+        def act() -> CanaryResult:
+            if not self.canary_life or not self.machine.runtime.startswith("containerd"):
+                self.canary_life = self.canary_life or "made"
+                return CanaryResult(done=False, checks={"ran": False, "terminated": False})
+            self.canary_life = "leaving"
+            checks = {"ran": True, "terminated": False}
+            return CanaryResult(done=False, checks=checks, leaving="canary-uid")
+
+        return self.world.effect("api:canary", act)  # type: ignore[no-any-return]
 
     def remove_canary(self, node: str, run: str) -> None:
-        pass
+        def act() -> None:
+            self.canary_life = ""
+
+        if self.canary_life:
+            self.world.effect("api:remove-canary", act)
 
     def acquire_lease(self, node: str, holder: str, seconds: int) -> int:
         if holder != self.lease_holder:

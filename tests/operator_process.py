@@ -95,6 +95,14 @@ def running(lab: Lab, log: Path, **extra: str) -> Iterator[OperatorProcess]:
         operator.stop()
 
 
+def mute_image(lab: Lab) -> str:
+    """An image in the lab's registry that can be pulled but has no shell: no canary can run it."""
+    name = "registry.lab:5000/unshim/mute:1"
+    worker = lab.node("worker-2")
+    worker.exec(f"docker tag k8s.gcr.io/pause:3.2 {name} && docker push {name}; docker rmi {name}")
+    return name
+
+
 def migration(name: str, node: str, **spec: Any) -> dict[str, Any]:
     """A NodeMigration that may drain the lab's workloads."""
     drain = {"deleteEmptyDirData": True, **spec.pop("drain", {})}

@@ -66,6 +66,7 @@ class Operator:
             playbooks=playbooks.load,
             clock=self.world.clock,
             runner=node.script(node.RUNNER),
+            canary_image="registry.lab:5000/unshim/canary:1",
         )
         self.engine = Engine(tools)
         self.session = Session(run=RUN, options=OPTIONS, holder="me", publish=self.told.append)

@@ -46,9 +46,9 @@ class RemoteMachine:
     def stage(self, token: int) -> RunState:
         return self._verb("stage", str(token), timeout=STAGE_SECONDS)
 
-    def switch(self, token: int, dead_man_seconds: int, wait_seconds: int) -> RunState:
+    def switch(self, token: int, dead_man_seconds: int, wait_seconds: int, until: str) -> RunState:
         text = bundle.verb_script(self._run, "switch", str(token), str(dead_man_seconds))
-        text += bundle.verb_script(self._run, "wait", str(wait_seconds))
+        text += bundle.verb_script(self._run, "wait", str(wait_seconds), until)
         return self._script("switch", text, wait_seconds + GRACE_SECONDS)
 
     def wait(self, seconds: int) -> RunState:

@@ -131,8 +131,11 @@ class Machine(Protocol):
 
     def stage(self, token: int) -> RunState: ...
 
-    def switch(self, token: int, dead_man_seconds: int, wait_seconds: int) -> RunState:
-        """Arm the dead-man, start the transaction, and wait until it stands or falls."""
+    def switch(self, token: int, dead_man_seconds: int, wait_seconds: int, until: str) -> RunState:
+        """Arm the dead-man, start the transaction, and wait until step `until` is done.
+
+        Returns sooner when the switch falls, or when `wait_seconds` have passed.
+        """
 
     def wait(self, seconds: int) -> RunState: ...
 

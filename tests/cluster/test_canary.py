@@ -11,6 +11,7 @@ import pytest
 
 from tests.cluster.api import Fault, Server
 from unshim.cluster import KubernetesCluster, canary
+from unshim.core import images
 from unshim.core.objects import CANARY_LABEL, CanaryResult
 
 PATH = "/api/v1/namespaces/unshim-system/pods/unshim-canary-run-1"
@@ -42,12 +43,13 @@ def test_whole_life(server: Server, cluster: KubernetesCluster) -> None:
     assert not seen.done
     assert [name for name, ok in seen.checks.items() if not ok] == ["terminated"]
     assert "terminating" in step(cluster).message
+    assert seen.leaving == step(cluster).leaving == server.objects[PATH]["metadata"]["uid"]
     server.reap()
     last = step(cluster)
-    assert last.ok
+    assert last.done
     assert last.checks == dict.fromkeys(canary.CHECKS, True)
     assert last.cgroup == "/kubepods/x"
-    assert step(cluster).ok
+    assert step(cluster).done
     assert PATH not in server.objects
 
 
@@ -61,7 +63,8 @@ def test_the_end_of_its_containers_is_enough(server: Server, cluster: Kubernetes
     assert not step(cluster).done
     ended = {"terminated": {"exitCode": 0}}
     server.objects[PATH]["status"]["containerStatuses"][0]["state"] = ended
-    assert step(cluster).ok
+    assert step(cluster).done
+    assert all(step(cluster).checks.values())
     assert PATH in server.objects
 
 
@@ -151,7 +154,7 @@ def test_remove_is_idempotent(server: Server, cluster: KubernetesCluster) -> Non
 )
 def test_registry_hosts(image: str, *, expected: bool) -> None:
     """Only an image that names a registry can be pulled anew for certain."""
-    assert canary.has_registry(image) is expected
+    assert images.names_registry(image) is expected
 
 
 TOOLS = {"busybox": ["sh", "cat", "sleep", "nc"], "no-nc": ["sh", "sleep", "wget"]}

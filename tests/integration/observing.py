@@ -21,7 +21,6 @@ MARKS = [
     # the lab's machines outlive the objects that started them
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
-MISSING_IMAGE = "registry.lab:5000/unshim/not-there:1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

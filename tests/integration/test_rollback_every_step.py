@@ -36,11 +36,26 @@ def test_a_switch_step_that_fails_is_taken_back(lab: Lab, step: str) -> None:
 
 @pytest.mark.usefixtures("operator")
 def test_a_proof_that_does_not_hold_is_taken_back(lab: Lab) -> None:
-    """containerd serves, but the canary's image is missing: Ready alone is not proof."""
-    verify = {"canaryImage": observing.MISSING_IMAGE, "timeoutSeconds": 20}
+    """containerd serves, but no canary can run: Ready alone is not proof."""
+    verify = {"canaryImage": unshim.mute_image(lab), "timeoutSeconds": 20}
     ended = _fails(lab, verify=verify)
     assert ended["reason"] == "ProofTimedOut"
     assert "canary" in ended["message"]
+
+
+@pytest.mark.usefixtures("operator")
+def test_a_canary_that_cannot_be_pulled_fails_before_the_cordon(lab: Lab) -> None:
+    """Its image is rehearsed like any other: the node serves on, and was never cordoned."""
+    ended = _fails(lab, verify={"canaryImage": "registry.lab:5000/unshim/not-there:1"})
+    assert "rehearse-pulls" in ended["message"]
+    assert "not-there" in ended["message"]
+    patches = [
+        entry
+        for entry in lab.audit_log()
+        if entry["verb"] == "patch" and entry["objectRef"].get("resource") == "nodes"
+        if entry["objectRef"].get("name") == NODE and entry["stageTimestamp"] > ended["startedAt"]
+    ]
+    assert not [entry for entry in patches if "unshim" in entry["userAgent"]]
 
 
 def _fails(lab: Lab, **spec: Any) -> dict[str, Any]:

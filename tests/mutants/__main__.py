@@ -32,7 +32,7 @@ ENGINE = ("tests/test_engine.py",)
 FAULTS = (
     Fault(
         "announce a step only after it was applied",
-        "operator/unshim/node/runner.sh",
+        "operator/unshim/node/runner/2-steps.sh",
         '    note started "$1"\n    part "$1" apply',
         '    part "$1" apply',
         RUNNER,
@@ -81,14 +81,14 @@ FAULTS = (
     ),
     Fault(
         "a verdict that a second claim replaces",
-        "operator/unshim/node/runner.sh",
+        "operator/unshim/node/runner/1-journal.sh",
         'ln "$here/verdict.$$" "$here/verdict"',
         'cp "$here/verdict.$$" "$here/verdict"',
         RUNNER,
     ),
     Fault(
         "overwrite the oldest backup",
-        "operator/unshim/node/runner.sh",
+        "operator/unshim/node/runner/3-guard.sh",
         'if [ -e "$kept" ] || [ -L "$kept" ] || [ -e "$kept.absent" ]; then continue; fi',
         ":",
         RUNNER,
@@ -102,7 +102,7 @@ FAULTS = (
     ),
     Fault(
         "ignore the fencing token",
-        "operator/unshim/node/runner.sh",
+        "operator/unshim/node/runner/1-journal.sh",
         'if [ "$1" -lt "$seen" ]; then',
         "if false; then",
         RUNNER,

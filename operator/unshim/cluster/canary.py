@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from unshim.cluster import execs, pods
 from unshim.cluster.api import Api, expect, segment
-from unshim.core import eviction
+from unshim.core import eviction, images
 from unshim.core.objects import CANARY_LABEL, CanaryResult
 from unshim.errors import ClusterUnavailable, Forbidden
 
@@ -64,9 +65,10 @@ class Canaries:
         if pod["metadata"].get("deletionTimestamp"):
             # Old kubelets report a pod's end at once and delete the object up to 10 s later.
             ended = shown and not eviction.may_run(pod)
-            return self._gone(shown) if shown and ended else _waiting(TERMINATING, shown)
+            return self._gone(shown) if shown and ended else _leaving(pod, shown)
         if shown or _rejected(pod):
-            return self._delete(pod, shown, _why(pod))
+            pods.delete_canary(self._api, pod)
+            return _leaving(pod, shown) if shown else _waiting(_why(pod))
         return self._look(pod, run)
 
     def remove(self, run: str) -> None:
@@ -127,13 +129,8 @@ class Canaries:
             return shown
         with self._guard:
             self._deleted[run] = shown
-        return self._delete(pod, shown, TERMINATING)
-
-    def _delete(
-        self, pod: Mapping[str, Any], shown: CanaryResult | None, message: str
-    ) -> CanaryResult:
         pods.delete_canary(self._api, pod)
-        return _waiting(message, shown)
+        return _leaving(pod, shown)
 
     def _log(self, run: str) -> str:
         """Empty while the kubelet cannot serve it: that is what the check is about."""
@@ -189,7 +186,7 @@ def _container_spec(image: str) -> dict[str, Any]:
     return {
         "name": "canary",
         "image": image,
-        "imagePullPolicy": "Always" if has_registry(image) else "IfNotPresent",
+        "imagePullPolicy": images.canary_policy(image),
         "command": ["sh", "-c", SCRIPT],
         "resources": {
             "requests": {"cpu": "5m", "memory": "16Mi"},
@@ -201,12 +198,6 @@ def _container_spec(image: str) -> dict[str, Any]:
             "capabilities": {"drop": ["ALL"]},
         },
     }
-
-
-def has_registry(image: str) -> bool:
-    """Whether the image names a registry host, by Docker's own rule for the first part."""
-    host, slash, _ = image.partition("/")
-    return bool(slash) and ("." in host or ":" in host or host == "localhost")
 
 
 def _container(pod: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -241,8 +232,12 @@ def _cgroup(log: str) -> str:
     return "\n".join(dict.fromkeys(line.split(":", 2)[-1] for line in lines))
 
 
-def _waiting(message: str, shown: CanaryResult | None = None) -> CanaryResult:
-    checks = shown.checks if shown else dict.fromkeys(CHECKS, False)
-    return CanaryResult(
-        done=False, checks=checks, message=message, cgroup=shown.cgroup if shown else ""
-    )
+def _waiting(message: str) -> CanaryResult:
+    return CanaryResult(done=False, checks=dict.fromkeys(CHECKS, False), message=message)
+
+
+def _leaving(pod: Mapping[str, Any], shown: CanaryResult | None) -> CanaryResult:
+    """Deleted. One that had shown all it can is named, so that the node can tell its end."""
+    if shown is None:
+        return _waiting(TERMINATING)
+    return replace(shown, message=TERMINATING, leaving=str(pod["metadata"].get("uid", "")))

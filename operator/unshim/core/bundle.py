@@ -21,7 +21,7 @@ from unshim.core.steps import FileChange, FileStep, Playbook, ScriptStep
 BASE = "/var/lib/unshim"
 
 _RUN = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
-_ARGUMENT = re.compile(r"[A-Za-z0-9]{1,64}")
+_ARGUMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,63}")
 _VERBS = frozenset({"stage", "switch", "wait", "show", "confirm", "rollback", "reopen"})
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
 

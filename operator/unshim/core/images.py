@@ -25,15 +25,20 @@ def familiar(ref: str) -> tuple[str, str, str]:
     Hub name, as in distribution's reference grammar. Without a tag or digest, `:latest` is meant.
     """
     name, _, digest = ref.partition("@")
-    head, slash, rest = name.partition("/")
-    named = bool(slash) and ("." in head or ":" in head or head == "localhost")
-    registry_host, path = (head, rest) if named else ("docker.io", name)
+    head, _, rest = name.partition("/")
+    registry_host, path = (head, rest) if names_registry(name) else ("docker.io", name)
     if registry_host == "index.docker.io":
         registry_host = "docker.io"
     path, _, tag = path.partition(":")
     if registry_host == "docker.io" and "/" not in path:
         path = f"library/{path}"
     return registry_host, path, f"@{digest}" if digest else f":{tag or 'latest'}"
+
+
+def names_registry(ref: str) -> bool:
+    """Whether a reference names its registry host."""
+    head, slash, _ = ref.partition("/")
+    return bool(slash) and ("." in head or ":" in head or head == "localhost")
 
 
 def normalised(ref: str) -> str:
@@ -80,6 +85,17 @@ def rehearse(facts: NodeFacts, pods: Sequence[Manifest]) -> tuple[str, ...]:
     ]
     local = {name for name, image in by_name.items() if not image.repo_digests}
     return tuple(dict.fromkeys(name for name in found if name not in local))
+
+
+def canary_policy(image: str) -> str:
+    """The canary pulls anew where that shows something: from a registry that its image names."""
+    return "Always" if names_registry(image) else "IfNotPresent"
+
+
+def canary_pod(image: str) -> Manifest:
+    """The canary as a pod of the node: its image is handed over or rehearsed like any other's."""
+    container = {"name": "canary", "image": image, "imagePullPolicy": canary_policy(image)}
+    return {"metadata": {}, "spec": {"containers": [container]}}
 
 
 def handover_bytes(facts: NodeFacts, pods: Sequence[Manifest]) -> int:

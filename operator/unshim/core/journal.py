@@ -1,6 +1,6 @@
 """The run's journal: append-only JSON lines on the node, folded here into the state of each step.
 
-The runner (`node/runner.sh`) writes every line, fsynced before the effect it announces. A torn last
+The runner (`node/runner/`) writes every line, fsynced before the effect it announces. A torn last
 line (no newline) is not part of the journal; a bad line anywhere else is `CorruptJournal`.
 """
 

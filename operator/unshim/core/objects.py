@@ -68,16 +68,17 @@ class Eviction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CanaryResult:
-    """What the canary pod could do. `done` is False while it is still on its way."""
+    """What the canary pod could do. `done` is False while it is still on its way.
+
+    `leaving` is the uid of a pod that has shown everything but its end and was deleted: whether its
+    processes are gone, the node itself can say before the API server knows.
+    """
 
     done: bool
     checks: Mapping[str, bool] = field(default_factory=dict)  # "pulled", "ran", "logged", …
     message: str = ""
     cgroup: str = ""  # the paths of /proc/self/cgroup as the canary saw them, one a line
-
-    @property
-    def ok(self) -> bool:
-        return self.done and bool(self.checks) and all(self.checks.values())
+    leaving: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

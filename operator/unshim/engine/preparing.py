@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 
-from unshim.core import bundle, edits, proof
+from unshim.core import bundle, edits, images, proof
 from unshim.core.decide import Decision, View
 from unshim.core.journal import Event
 from unshim.core.objects import CRI_SOCKET_ANNOTATION, Stamp
 from unshim.drain import Drain
-from unshim.engine import looking, planning, preflight, telling
+from unshim.engine import canaries, looking, planning, preflight, telling
 from unshim.engine.session import Session
 from unshim.engine.tools import Tools, Wait
 
@@ -45,6 +45,8 @@ def stage(tools: Tools, session: Session, view: View, _: Decision) -> Wait | Non
 def _upload(tools: Tools, session: Session, view: View) -> None:
     assert session.facts is not None  # noqa: S101  AUDIT always comes before STAGE
     pods = tools.cluster.pods_on(view.node.name)
+    canary = canaries.image(tools, session)
+    served = [*pods, images.canary_pod(canary)] if canary else pods
     playbook = tools.playbooks(session.options.playbook)
     baseline = proof.baseline(view.node, pods, session.facts)
     meta = {
@@ -60,7 +62,7 @@ def _upload(tools: Tools, session: Session, view: View) -> None:
         session.run,
         playbook,
         session.changes,
-        edits.variables(session.facts, session.options, pods),
+        edits.variables(session.facts, session.options, served),
         meta,
         tools.runner,
     )

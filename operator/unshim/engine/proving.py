@@ -8,7 +8,7 @@ from unshim.core import proof
 from unshim.core.decide import Decision, View
 from unshim.core.journal import Event
 from unshim.core.objects import CanaryResult
-from unshim.engine import looking, telling
+from unshim.engine import canaries, looking, telling
 from unshim.engine.session import Session
 from unshim.engine.tools import Tools, Wait
 from unshim.errors import UndoFailed
@@ -21,19 +21,19 @@ def verify(tools: Tools, session: Session, view: View, _: Decision) -> Wait | No
     """One reading of the new runtime, over a connection opened after the switch.
 
     The canary works while the other pods come back. All readings but the last are taken meanwhile;
-    the last one is taken with all that the canary has shown.
+    the last one is taken with all that the canary has shown, and sees whether it is gone.
     """
     since = _moment(view, Event.SWITCHED, Event.ARMED)
-    image = session.options.verify.canary_image or tools.canary_image
-    canary = _canary(tools, session, image)
-    last = canary is None or canary.done
+    canary = canaries.step(tools, session)
+    last = canary is None or canary.done or bool(canary.leaving)
     wanted = session.options.verify.readings
     if canary is not None and not last and session.good_readings >= wanted - 1:
         return _await_canary(session, canary)
     shown = canary if last else None
     checks = _reading(tools, session, view, runtime="containerd", since=since, canary=shown)
     session.checks = tuple(check.as_status() for check in checks)
-    if _good(session, checks) >= wanted and last:
+    others = tuple(check for check in checks if check.name != "canary")
+    if _good(session, others) >= wanted and last and proof.hold(checks):
         session.proven = True
         return None
     return Wait(POLL_SECONDS, proof.summary(checks))
@@ -81,7 +81,7 @@ def _reading(
     pods = tools.cluster.pods_on(view.node.name, cached=True)
     reading = proof.Reading(node=view.node, pods=tuple(pods), since=since, runtime=runtime)
     checks = proof.judge_cluster(baseline, reading)
-    if all(check.ok for check in checks):
+    if proof.hold(checks):
         checks += proof.judge_node(baseline, reading, machine.proof(), canary)
     return checks
 
@@ -91,15 +91,8 @@ def _baseline(session: Session) -> proof.Baseline:
     return proof.Baseline.from_json(session.state.meta.get("baseline") or {})
 
 
-def _canary(tools: Tools, session: Session, image: str) -> CanaryResult | None:
-    if not image or image == "-":
-        return None
-    return tools.cluster.canary(session.options.node, session.run, image)
-
-
 def _good(session: Session, checks: tuple[proof.Check, ...]) -> int:
-    good = all(check.ok for check in checks)
-    session.good_readings = session.good_readings + 1 if good else 0
+    session.good_readings = session.good_readings + 1 if proof.hold(checks) else 0
     return session.good_readings
 
 

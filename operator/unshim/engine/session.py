@@ -41,6 +41,7 @@ class Session:
     blocked: bool = False
     drained: bool = False
     drain: Drain | None = None
+    canary_started: bool = False
     good_readings: int = 0
     proven: bool = False
     restored: bool = False

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from importlib import resources
 
-RUNNER = "runner.sh"
+RUNNER = "runner"
 FACTS = "facts.sh"
 PROOF = "proof.sh"
 
 
 def script(name: str) -> str:
-    """The text of one shipped script."""
-    return resources.files(__name__).joinpath(name).read_text(encoding="utf-8")
+    """The text of one shipped script; a folder's parts make one script, in their order."""
+    place = resources.files(__name__).joinpath(name)
+    if place.is_file():
+        return place.read_text(encoding="utf-8")
+    parts = sorted((p for p in place.iterdir() if p.name.endswith(".sh")), key=lambda p: p.name)
+    return "".join(part.read_text(encoding="utf-8") for part in parts)

@@ -52,11 +52,19 @@ fi
 say moby_shims "$(cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\0' '\n' |
   awk 'last == "-namespace" && $0 == "moby" { n++ } { last = $0 } END { print n + 0 }')"
 
-# Where the pods' processes really are: a driver mismatch shows in the shape of these paths.
+# Where the pods' processes really are: a driver mismatch shows in the shape of these paths, and a
+# pod whose uid stands in none of them has no process left.
 cat /proc/[0-9]*/cgroup 2>/dev/null | grep -e kubepods -e ':cri-containerd:' | awk -F: '
   { path = $3; for (i = 4; i <= NF; i++) path = path ":" $i }
+  match(path, /[\/-]pod[0-9a-f][-0-9a-f_]+/) {
+    uid = substr(path, RSTART + 4, RLENGTH - 4); gsub(/_/, "-", uid); uids[uid] = 1
+  }
   path ~ /:(cri-containerd|docker):/ { mismatch++; next }
   path ~ /kubepods[^\/]*\.slice\// { systemd++; next }
   path ~ /\/kubepods\// { cgroupfs++ }
-  END { printf "cgroup_systemd=%d\ncgroup_cgroupfs=%d\ncgroup_mismatch=%d\n", systemd, cgroupfs, mismatch }'
+  END {
+    printf "cgroup_systemd=%d\ncgroup_cgroupfs=%d\ncgroup_mismatch=%d\n", systemd, cgroupfs, mismatch
+    printf "pod_uids="; for (uid in uids) printf "%s ", uid
+    print ""
+  }'
 exit 0

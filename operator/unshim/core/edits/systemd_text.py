@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 _SPACE = " \t\n\r"
@@ -187,8 +188,13 @@ def _bare(text: str, index: int) -> tuple[list[Char], int]:
     return chars, index + 1
 
 
-def settings(text: str) -> Iterator[Setting]:
+@lru_cache(maxsize=256)  # several edits and rules ask for the same few files of a node
+def settings(text: str) -> tuple[Setting, ...]:
     """The settings of a unit file or drop-in in order."""
+    return tuple(_settings(text))
+
+
+def _settings(text: str) -> Iterator[Setting]:
     section = ""
     for chars, start, end in _logical_lines(text):
         line = "".join(char.text for char in chars).strip()
