@@ -14,7 +14,6 @@ from tests import operator_process as unshim
 from tests.lab import Lab
 
 
-
 def main() -> int:
     started = time.monotonic()
     _say("Starting a kubeadm 1.20 cluster on dockershim (the first time builds it: minutes)")
