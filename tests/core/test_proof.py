@@ -186,6 +186,32 @@ def test_canary(canary: CanaryResult | None, failing: list[str]) -> None:
     assert bad(proof.judge_node(BEFORE, READING, FACTS, canary)) == failing
 
 
+LEAVING = CanaryResult(
+    done=False, checks={"exec": True, "terminated": False}, leaving="uid-1", message="leaving"
+)
+
+
+@pytest.mark.parametrize(
+    ("said", "failing"),
+    [
+        ({"pod_uids": ""}, []),
+        ({"pod_uids": "uid-11 uid-2"}, []),
+        ({"pod_uids": "uid-2 uid-1"}, ["canary"]),
+        ({}, ["canary"]),
+    ],
+)
+def test_the_node_tells_that_the_canary_is_gone(said: dict[str, str], failing: list[str]) -> None:
+    """No process left in its cgroups: as good as the API server's word, and sooner."""
+    assert bad(proof.judge_node(BEFORE, READING, FACTS | said, LEAVING)) == failing
+
+
+def test_a_canary_that_is_gone_too_early_is_no_proof() -> None:
+    """Its absence shows nothing when it has not shown the rest before."""
+    early = replace(LEAVING, checks={"exec": False, "terminated": False})
+    facts = FACTS | {"pod_uids": ""}
+    assert bad(proof.judge_node(BEFORE, READING, facts, early)) == ["canary"]
+
+
 RESTORED: Mapping[str, str] = FACTS | {
     "kubelet_cmdline": "/usr/bin/kubelet --network-plugin=cni",
     "docker_active": "yes",

@@ -79,7 +79,7 @@ def _goes_down(lab: Lab, how: str) -> None:
 
 
 RUNTIMES = {"Succeeded": "containerd://", "RolledBack": "docker://"}
-PHASES = ("Auditing", "Staging", "Draining", "Switching", "Verifying", "Confirmed")
+PHASES = ("Auditing", "Staging", "Cordoned", "Draining", "Switching", "Verifying", "Confirmed")
 
 
 @pytest.mark.parametrize("phase", PHASES)
@@ -102,6 +102,24 @@ def test_an_operator_killed_in_any_phase_is_succeeded_by_the_next(
     assert words[-1] == "end"
     assert words.count("confirmed") == (1 if ended["phase"] == "Succeeded" else 0)
     _back_on_docker(lab)
+    _assert_as_found(lab, before)
+
+
+def test_an_operator_killed_on_the_way_back_is_succeeded_by_the_next(
+    lab: Lab, operator_log: Path, playbooks: Path
+) -> None:
+    """The node undoes its steps with nobody there; the next operator proves and uncordons it."""
+    before = observing.see(lab, NODE)
+    books = {"UNSHIM_PLAYBOOK_DIR": str(playbooks)}
+    with unshim.running(lab, operator_log, **books) as operator:
+        unshim.apply(lab, unshim.migration("back", NODE, playbook="fail-start-kubelet"))
+        observing.wait_phase(lab, "back", "RollingBack")
+        operator.kill()
+    observing.expire_lease(lab, NODE)
+    with unshim.running(lab, operator_log, **books):
+        ended = unshim.finished(lab, "back")
+    assert (ended["phase"], ended["reason"]) == ("RolledBack", "StepFailed"), ended["message"]
+    assert observing.schedulable(lab, NODE)
     _assert_as_found(lab, before)
 
 

@@ -55,7 +55,7 @@ def test_a_canary_that_cannot_be_pulled_fails_before_the_cordon(lab: Lab) -> Non
         if entry["verb"] == "patch" and entry["objectRef"].get("resource") == "nodes"
         if entry["objectRef"].get("name") == NODE and entry["stageTimestamp"] > ended["startedAt"]
     ]
-    assert not [entry for entry in patches if "unshim" in entry["userAgent"]]
+    assert [entry for entry in patches if entry["user"]["username"] == "kubernetes-admin"] == []
 
 
 def _fails(lab: Lab, **spec: Any) -> dict[str, Any]:

@@ -227,3 +227,22 @@ def test_unknown_verbs_are_wrong_use(node: Scratch) -> None:
     done = node.verb("destroy")
     assert done.returncode == USAGE
     assert "usage" in done.stderr
+
+
+def test_waiting_for_a_step_ends_with_it(node: Scratch) -> None:
+    """The operator is back at work while the switch goes on, and before it has ended."""
+    held = ScriptStep(
+        name="held", summary="s", apply='until [ -e "$WORLD/go" ]; do sleep 0.05; done', keep="k"
+    )
+    node.upload((*STEPS, held))
+    node.verb("stage", "1")
+    node.detach()
+    node.verb("switch", "1", "180")
+    try:
+        assert node.verb("wait", "60", "start-new").returncode == DONE
+        assert "done start-new" in node.events()
+        assert "switched" not in node.events()
+    finally:
+        (node.root / "go").touch()
+    assert node.verb("wait", "60", "no-such-step").returncode == DONE
+    assert node.events()[-1] == "switched"
