@@ -66,8 +66,8 @@ def test_nothing_destroys_what_a_rollback_needs(word: str) -> None:
 @pytest.mark.parametrize(
     ("earlier", "later"),
     [
-        ("stop-kubelet", "note-docker"),
-        ("note-docker", "stop-docker"),
+        ("stop-kubelet", "note-units"),
+        ("note-units", "stop-docker"),
         ("settle-units", "containerd-config"),
         ("stop-kubelet", "stop-pod-containers"),
         ("stop-pod-containers", "clear-log-links"),

@@ -14,6 +14,7 @@ from unshim.engine.tools import Tools, Wait
 from unshim.errors import UndoFailed
 
 POLL_SECONDS = 0.2
+AGAIN_SECONDS = 0.05  # between readings of which each holds
 RESTORE_SECONDS = 300  # kubelet, CNI and pods must be back on Docker within this time
 
 
@@ -36,7 +37,7 @@ def verify(tools: Tools, session: Session, view: View, _: Decision) -> Wait | No
     if _good(session, others) >= wanted and last and proof.hold(checks):
         session.proven = True
         return None
-    return Wait(POLL_SECONDS, proof.summary(checks))
+    return Wait(AGAIN_SECONDS if proof.hold(others) else POLL_SECONDS, proof.summary(checks))
 
 
 def _await_canary(session: Session, canary: CanaryResult) -> Wait:
