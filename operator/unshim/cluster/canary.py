@@ -127,6 +127,8 @@ class Canaries:
         shown = CanaryResult(done=False, checks=checks, cgroup=result.cgroup)
         if not checked:
             return shown
+        # Only once its status said that it runs: of a pod deleted before, kubelet 1.20 takes the
+        # containers for ended and leaves them running for a minute (seen).
         with self._guard:
             self._deleted[run] = shown
         pods.delete_canary(self._api, pod)
