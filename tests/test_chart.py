@@ -211,7 +211,7 @@ def test_rights_are_exact() -> None:
         "* unshim.dev/nodemigrations": {"get", "list", "watch", "patch"},
         "* unshim.dev/nodemigrations/status": {"get", "patch"},
         "* apiextensions.k8s.io/customresourcedefinitions": {"list", "watch"},
-        "* /nodes": {"get", "patch"},
+        "* /nodes": {"get", "list", "patch"},
         "* /pods": {"list"},
         "* /pods/eviction": {"create"},
         "* apps/daemonsets": {"get"},
@@ -221,6 +221,7 @@ def test_rights_are_exact() -> None:
         "unshim-system /pods": {"create", "get", "delete"},
         "unshim-system /pods/log": {"get"},
         "unshim-system /pods/exec": {"create", "get"},
+        "unshim-system /configmaps": {"create", "get", "patch"},
         "default /events": {"create", "get", "patch"},
     }
 

@@ -60,18 +60,17 @@ class Operator:
         self.world = World(faults=self.faults)
         self.machine = FakeNode(world=self.world)
         self.cluster = LeasedCluster(world=self.world, machine=self.machine)
-        tools = Tools(
+        self.tools = Tools(
             cluster=self.cluster,
             machines=FakeMachines(self.world, self.machine, self.sample),
             playbooks=playbooks.load,
             clock=self.world.clock,
             runner=node.script(node.RUNNER),
         )
-        self.engine = Engine(tools)
         self.session = Session(run=RUN, options=OPTIONS, holder="me", publish=self.told.append)
 
     def tick(self) -> Progress:
-        progress = self.engine.tick(self.session)
+        progress = Engine(self.tools).tick(self.session)
         self.world.clock.sleep(progress.delay)
         return progress
 

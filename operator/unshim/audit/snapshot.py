@@ -48,6 +48,16 @@ class Snapshot:
     whole_cluster: bool = True
     all_nodes: bool = True  # `nodes` is complete, whatever `whole_cluster` says
 
+    def on_docker(self) -> tuple[str, ...]:
+        """Names of the nodes that run Docker."""
+        return tuple(node["metadata"]["name"] for node in self.nodes if runs_docker(node))
+
+
+def runs_docker(node: Manifest) -> bool:
+    """By the runtime that the kubelet reports, such as `docker://20.10.24`."""
+    info = (node.get("status") or {}).get("nodeInfo") or {}
+    return str(info.get("containerRuntimeVersion", "")).startswith("docker://")
+
 
 def preflight(
     node: Node,
@@ -93,7 +103,7 @@ def as_manifest(node: Node) -> Manifest:
             "labels": labels,
             "annotations": dict(node.annotations),
         },
-        "spec": {"unschedulable": node.unschedulable},
+        "spec": {"unschedulable": node.unschedulable, "providerID": node.provider_id},
         "status": {
             "nodeInfo": {
                 "containerRuntimeVersion": node.runtime,
