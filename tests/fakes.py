@@ -365,6 +365,7 @@ class FakeCluster:
     labels: dict[str, str] = field(default_factory=lambda: {"kubernetes.io/os": "linux"})
     peers: tuple[Node, ...] = ()
     reports: dict[str, Mapping[str, str]] = field(default_factory=dict)
+    deleted: frozenset[str] = frozenset()  # DaemonSets, "namespace/name", whose pods are still here
     no_reports: bool = False  # the API server forbids to write one
 
     def node(self, name: str) -> Node:
@@ -423,7 +424,7 @@ class FakeCluster:
         return found
 
     def daemonset_exists(self, namespace: str, name: str) -> bool:
-        return True
+        return f"{namespace}/{name}" not in self.deleted
 
     def evict(self, pod: Manifest, *, grace_seconds: int | None, dry_run: bool) -> Eviction:
         def act() -> Eviction:

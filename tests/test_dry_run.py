@@ -223,3 +223,14 @@ def test_the_only_control_plane_is_told(sample: NodeFacts) -> None:
     worker = replace(other("worker-2", ready=True), labels={})
     ended = asked(sample, DRY, labels=MASTER, peers=(worker,)).play()
     assert "single-control-plane" in {f["rule"] for f in ended.findings}
+
+
+def test_pods_of_a_deleted_daemon_set_refuse_the_run_before_it_begins(sample: NodeFacts) -> None:
+    """The drain would refuse them after the cordon; the audit does so before."""
+    gone = frozenset({"apps/agent"})
+    looked, ran = dry(sample, deleted=gone), asked(sample, OPTIONS, deleted=gone)
+    assert blockers(looked.play()) == {("drain-refused", "Pod/apps/agent")}
+    ended = ran.play()
+    assert (ended.phase, blockers(ended)) == ("Refused", {("drain-refused", "Pod/apps/agent")})
+    forced = replace(OPTIONS, drain=replace(OPTIONS.drain, force=True), dry_run=True)
+    assert blockers(asked(sample, forced, deleted=gone).play()) == set()

@@ -44,6 +44,9 @@ class Snapshot:
     pull_failures: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     operator_node: str = ""
     containerd_version: str = ""  # what a node without containerd would get, where known
+    orphaned: frozenset[str] = (
+        frozenset()
+    )  # "namespace/name" of DaemonSets whose pods outlived them
     run: str = ""  # our own run's uid: its folder on the node is no obstacle
     whole_cluster: bool = True
     all_nodes: bool = True  # `nodes` is complete, whatever `whole_cluster` says

@@ -159,13 +159,13 @@ def _view(
     facts = snapshot.facts.get(name)
     drain = snapshot.options.drain if snapshot.options else DrainOptions()
     owners = {eviction.daemon_set_of(pod) for pod in pods} if daemon_sets else set()
-    orphaned = frozenset(owner for owner in owners if owner is not None) - daemon_sets
+    gone = frozenset(owner for owner in owners if owner is not None) - daemon_sets
     return NodeView(
         name=name,
         manifest=manifest,
         facts=facts,
         pods=pods,
-        judged=eviction.judge(pods, drain, orphaned),
+        judged=eviction.judge(pods, drain, gone | snapshot.orphaned),
         kubelet_flags=flags.effective(facts.kubelet.argv) if facts and facts.kubelet else {},
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -54,6 +55,8 @@ def register(commands: Any, common: argparse.ArgumentParser) -> None:
 
 
 def call(settings: Settings, args: argparse.Namespace) -> int:
+    if not args.verbose:
+        logging.getLogger("unshim").setLevel(logging.WARNING)  # no line for each connection
     snapshot, plans = _looked_at(settings, args)
     findings = audit.audit(snapshot, args.ignore)
     meta = report.Meta(

@@ -10,6 +10,7 @@ from unshim.core.facts import NodeFacts
 from unshim.core.objects import Eviction, Manifest
 from unshim.core.options import Options
 from unshim.core.plan import NodePlan
+from unshim.drain import Drain
 from unshim.engine import planning, preflight
 from unshim.engine.tools import Tools
 
@@ -30,7 +31,7 @@ def look(tools: Tools, options: Options, pods: Sequence[Manifest], *, rehearse: 
     Raises NodeNotFound, NodeUnreachable, StepFailed, or Refused when SSH is.
     """
     node = tools.cluster.node(options.node)
-    evictions = preflight.rehearsed(tools, options.drain, pods) if rehearse else {}
+    evictions = _rehearsed(tools, options, pods) if rehearse else {}
     playbook = tools.playbooks(options.playbook)
     machine = tools.machines.open(node, "")
     try:
@@ -40,3 +41,8 @@ def look(tools: Tools, options: Options, pods: Sequence[Manifest], *, rehearse: 
     finally:
         machine.close()
     return InDepth(facts=facts, evictions=evictions, plan=plan)
+
+
+def _rehearsed(tools: Tools, options: Options, pods: Sequence[Manifest]) -> Mapping[str, Eviction]:
+    orphaned = Drain(tools.cluster, options.drain).orphans(pods)
+    return preflight.rehearsed(tools, options.drain, pods, orphaned)

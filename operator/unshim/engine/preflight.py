@@ -14,6 +14,7 @@ from unshim.core.eviction import Verdict
 from unshim.core.facts import NodeFacts
 from unshim.core.objects import Eviction, Manifest, Node
 from unshim.core.options import DrainOptions, Options
+from unshim.drain import Drain
 from unshim.engine.session import Session
 from unshim.engine.tools import Tools
 from unshim.errors import Blocked
@@ -21,7 +22,8 @@ from unshim.errors import Blocked
 
 def snapshot(tools: Tools, session: Session, view: View, facts: NodeFacts) -> Snapshot:
     """All that the rules may know of the node that this run is about to change."""
-    pods = tools.cluster.pods_on(view.node.name)
+    pods, drain = tools.cluster.pods_on(view.node.name), session.options.drain
+    orphaned = Drain(tools.cluster, drain).orphans(pods)
     return audit.preflight(
         view.node,
         pods,
@@ -30,7 +32,8 @@ def snapshot(tools: Tools, session: Session, view: View, facts: NodeFacts) -> Sn
         now=view.now,
         peers=_peers(tools, view.node),
         budgets=_budgets(tools, pods),
-        evictions=rehearsed(tools, session.options.drain, pods),
+        evictions=rehearsed(tools, drain, pods, orphaned),
+        orphaned=orphaned,
         operator_node=tools.own_node,
         run=session.run,
     )
@@ -53,12 +56,12 @@ def blocked(node: str, found: Sequence[Finding], report: str) -> Blocked:
 
 
 def rehearsed(
-    tools: Tools, drain: DrainOptions, pods: Sequence[Manifest]
+    tools: Tools, drain: DrainOptions, pods: Sequence[Manifest], orphaned: frozenset[str]
 ) -> Mapping[str, Eviction]:
     """A dry-run eviction of each pod that the drain will evict: budgets answer, nothing moves."""
     leaving = {
         judgement.key
-        for judgement in eviction.judge(pods, drain, frozenset())
+        for judgement in eviction.judge(pods, drain, orphaned)
         if judgement.verdict is Verdict.EVICT
     }
     return {
