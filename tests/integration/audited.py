@@ -7,17 +7,21 @@ from typing import Any
 
 from tests.lab import Lab
 
-#: Every file that an audit could change, with its sum and owner; logs, the API server's audit
-#: log among them, and open sockets move by themselves. Units that come and go with an SSH session or with the clock are left out.
+#: Every file that an audit could change, with its sum and owner. Logs (the API server's audit log
+#: among them) and open sockets move by themselves; units that come and go with an SSH session or
+#: with the clock are left out.
 DISK = r"""
 cd /
 find etc var/lib/kubelet var/lib/docker/image var/lib/docker/containers var/lib/unshim usr/local \
     -not -name '*.log' -not -type s -printf '%p %y %#m %U:%G %l\n' 2>/dev/null | sort
 find etc var/lib/kubelet var/lib/docker/image var/lib/docker/containers usr/local \
-    -type f -not -name '*.log' -not -path 'etc/kubernetes/audit/*' -print0 | sort -z | xargs -0 sha256sum
+    -type f -not -name '*.log' -not -path 'etc/kubernetes/audit/*' -print0 |
+    sort -z | xargs -0 sha256sum
 find var/lib/containerd var/lib/docker/overlay2 -maxdepth 3 -printf '%p %y %#m\n' | sort
-ctr -n k8s.io images ls -q; ctr -n k8s.io containers ls -q; docker images -aq --no-trunc
-docker ps -aq --no-trunc
+ctr -n k8s.io images ls -q | sort
+ctr -n k8s.io containers ls -q | sort
+docker images -aq --no-trunc | sort
+docker ps -aq --no-trunc | sort
 systemctl list-unit-files --no-legend
 systemctl list-units --all --plain --no-legend --type=service,socket,timer,path |
     grep -Ev '^(user|ssh|apt-|systemd-tmpfiles|logrotate|dpkg|man-db|e2scrub|fstrim)' |
