@@ -441,6 +441,12 @@ class FakeCluster:
     def budgets(self, namespace: str) -> Sequence[Manifest]:
         return []
 
+    def volumes_of(self, pods: Sequence[Manifest]) -> Sequence[Manifest]:
+        return []
+
+    def runtime_classes_of(self, pods: Sequence[Manifest]) -> Sequence[Manifest]:
+        return []
+
     def canary(self, node: str, run: str, image: str) -> CanaryResult:
         return CanaryResult(done=True, checks={"ran": True}, cgroup="1:cpu:/kubepods/podx/y")
 

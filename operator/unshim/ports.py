@@ -87,6 +87,12 @@ class Cluster(Protocol):
     def budgets(self, namespace: str) -> Sequence[Manifest]:
         """PodDisruptionBudgets of a namespace."""
 
+    def volumes_of(self, pods: Sequence[Manifest]) -> Sequence[Manifest]:
+        """PersistentVolumes that the pods' claims are bound to."""
+
+    def runtime_classes_of(self, pods: Sequence[Manifest]) -> Sequence[Manifest]:
+        """RuntimeClasses that the pods name."""
+
     def canary(self, node: str, run: str, image: str) -> CanaryResult:
         """Move the run's canary pod one step on (create, wait, log, exec, delete) and report."""
 

@@ -57,6 +57,26 @@ def sleeper() -> dict[str, Any]:
     return {**kind("batch/v1beta1", "CronJob", "nightly"), "spec": job}
 
 
+def volume() -> tuple[dict[str, Any], ...]:
+    """Docker's socket through a claim: the pod's own text does not say so."""
+    space = {"capacity": {"storage": "1Mi"}, "accessModes": ["ReadWriteOnce"]}
+    there = {"storageClassName": "", "hostPath": {"path": "/var/run/docker.sock"}}
+    persistent = {**kind("v1", "PersistentVolume", "sock"), "spec": {**space, **there}}
+    persistent["metadata"] = {"name": "sock"}
+    asked = {"resources": {"requests": {"storage": "1Mi"}}, "accessModes": ["ReadWriteOnce"]}
+    more = {"storageClassName": "", "volumeName": "sock"}
+    claim = {**kind("v1", "PersistentVolumeClaim", "sock"), "spec": {**asked, **more}}
+    mounted = {"name": "v", "persistentVolumeClaim": {"claimName": "sock"}}
+    return persistent, claim, deployment("hidden", volumes=[mounted])
+
+
+def handler() -> tuple[dict[str, Any], ...]:
+    """A RuntimeClass of dockershim's, which containerd does not know."""
+    made = {**kind("node.k8s.io/v1", "RuntimeClass", "docker"), "handler": "docker"}
+    made["metadata"] = {"name": "docker"}
+    return made, deployment("classed", runtimeClassName="docker")
+
+
 def objects(*bodies: dict[str, Any]) -> Scene:
     """Objects that are there, with their pods Ready and their budgets counted."""
 
@@ -78,7 +98,7 @@ def objects(*bodies: dict[str, Any]) -> Scene:
 def _settled(lab: Lab, bodies: tuple[dict[str, Any], ...]) -> bool:
     for body in bodies:
         name = body["metadata"]["name"]
-        there = lab.get(body["kind"], "-n", "apps", name)
+        there = lab.get(body["kind"].lower(), "-n", "apps", name)
         status = there.get("status", {})
         if body["kind"] == "Deployment" and not status.get("readyReplicas"):
             return False
@@ -147,6 +167,16 @@ REFUSED = (
         "a pod with Docker's socket",
         (objects(CI),),
         blockers=(("docker-socket", "Deployment/apps/ci"),),
+    ),
+    Scenario(
+        "Docker's socket through a claim",
+        (objects(*volume()),),
+        blockers=(("docker-socket", "Deployment/apps/hidden"),),
+    ),
+    Scenario(
+        "a RuntimeClass of Docker's",
+        (objects(*handler()),),
+        blockers=(("runtime-class", "Deployment/apps/classed"),),
     ),
     Scenario(
         "a pod that no controller owns",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from unshim.cluster import events, leases, nodes, pods, reports
+from unshim.cluster import events, leases, nodes, pods, reports, used
 from unshim.cluster.api import Api
 from unshim.cluster.canary import Canaries
 from unshim.core.objects import CanaryResult, Eviction, Manifest, Node, Stamp
@@ -61,6 +61,12 @@ class KubernetesCluster:
 
     def budgets(self, namespace: str) -> Sequence[Manifest]:
         return pods.budgets(self._api, namespace)
+
+    def volumes_of(self, pods: Sequence[Manifest]) -> Sequence[Manifest]:
+        return used.volumes(self._api, pods)
+
+    def runtime_classes_of(self, pods: Sequence[Manifest]) -> Sequence[Manifest]:
+        return used.runtime_classes(self._api, pods)
 
     def canary(self, node: str, run: str, image: str) -> CanaryResult:
         return self._canaries.step(node, run, image)

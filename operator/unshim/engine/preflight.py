@@ -32,6 +32,8 @@ def snapshot(tools: Tools, session: Session, view: View, facts: NodeFacts) -> Sn
         now=view.now,
         peers=_peers(tools, view.node),
         budgets=_budgets(tools, pods),
+        volumes=tuple(tools.cluster.volumes_of(pods)),
+        runtime_classes=tuple(tools.cluster.runtime_classes_of(pods)),
         evictions=rehearsed(tools, drain, pods, orphaned),
         orphaned=orphaned,
         operator_node=tools.own_node,
