@@ -24,7 +24,7 @@ from unshim.core.objects import (
     Stamp,
 )
 from unshim.core.steps import ScriptStep
-from unshim.errors import Busy, ClusterUnavailable, NodeUnreachable
+from unshim.errors import Busy, ClusterUnavailable, Forbidden, NodeUnreachable
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 DOCKERSHIM = "/var/run/dockershim.sock"
@@ -364,6 +364,11 @@ class FakeCluster:
     lease_holder: str = ""
     transitions: int = 0
     told: list[str] = field(default_factory=list)
+    labels: dict[str, str] = field(default_factory=lambda: {"kubernetes.io/os": "linux"})
+    peers: tuple[Node, ...] = ()
+    reports: dict[str, Mapping[str, str]] = field(default_factory=dict)
+    deleted: frozenset[str] = frozenset()  # DaemonSets, "namespace/name", whose pods are still here
+    no_reports: bool = False  # the API server forbids to write one
 
     def node(self, name: str) -> Node:
         return Node(
@@ -376,10 +381,13 @@ class FakeCluster:
             heartbeat=None if self._silent() else self.world.clock.now() + timedelta(seconds=5),
             stamp=self.stamp,
             annotations=dict(self.annotations),
-            labels={"kubernetes.io/os": "linux"},
+            labels=dict(self.labels),
             addresses={"InternalIP": "10.0.0.2"},
             allocatable={"cpu": "4", "pods": "110"},
         )
+
+    def nodes(self) -> Sequence[Node]:
+        return (self.node("worker-1"), *self.peers)
 
     def _silent(self) -> bool:
         """On the new runtime no heartbeat ever comes."""
@@ -418,7 +426,7 @@ class FakeCluster:
         return found
 
     def daemonset_exists(self, namespace: str, name: str) -> bool:
-        return True
+        return f"{namespace}/{name}" not in self.deleted
 
     def evict(self, pod: Manifest, *, grace_seconds: int | None, dry_run: bool) -> Eviction:
         def act() -> Eviction:
@@ -433,6 +441,12 @@ class FakeCluster:
         raise AssertionError("only canaries are ever deleted")
 
     def budgets(self, namespace: str) -> Sequence[Manifest]:
+        return []
+
+    def volumes_of(self, pods: Sequence[Manifest]) -> Sequence[Manifest]:
+        return []
+
+    def runtime_classes_of(self, pods: Sequence[Manifest]) -> Sequence[Manifest]:
         return []
 
     def canary(self, node: str, run: str, image: str) -> CanaryResult:
@@ -462,6 +476,15 @@ class FakeCluster:
 
     def release_lease(self, node: str, holder: str) -> None:
         pass
+
+    def keep_report(self, migration: str, uid: str, texts: Mapping[str, str]) -> str:
+        def act() -> str:
+            if self.no_reports:
+                raise Forbidden("the API server forbids: write a ConfigMap")
+            self.reports[migration] = texts
+            return f"unshim-system/report-{migration}"
+
+        return self.world.effect("api:keep-report", act)  # type: ignore[no-any-return]
 
     def event(self, node: Node, reason: str, message: str, *, warning: bool) -> None:
         self.told.append(reason)

@@ -16,6 +16,7 @@ from unshim.audit import finding
 from unshim.core import proof, resource, status
 from unshim.core.decide import Action, Result
 from unshim.core.options import DrainOptions, Options, VerifyOptions
+from unshim.core.plan import PlannedStep
 from unshim.core.status import Progress
 from unshim.drain import DrainState
 
@@ -161,9 +162,11 @@ FULL = Progress(
     message="1 pod has to leave",
     runtime="docker://20.10.24",
     reached=frozenset({"Audited"}),
-    findings=(FINDING.as_status(),),
+    findings=(FINDING.as_status(),) * 60,
     counts=finding.counts(()),
-    plan=({"step": "s", "summary": "t", "state": "already so", "diff": ""},),
+    plan=(PlannedStep(step="s", summary="t", state="already so").as_status(),),
+    report="unshim-system/unshim-report-worker-1",
+    report_error="the API server forbids it",
     drain=DrainState(done=False, pending=1, total=2, blocked_by=("b",)).as_status(),
     checks=(proof.Check(name="ready", ok=False, message="no").as_status(),),
 )

@@ -60,7 +60,7 @@ class Operator:
         self.world = World(faults=self.faults)
         self.machine = FakeNode(world=self.world)
         self.cluster = LeasedCluster(world=self.world, machine=self.machine)
-        tools = Tools(
+        self.tools = Tools(
             cluster=self.cluster,
             machines=FakeMachines(self.world, self.machine, self.sample),
             playbooks=playbooks.load,
@@ -68,11 +68,10 @@ class Operator:
             runner=node.script(node.RUNNER),
             canary_image="registry.lab:5000/unshim/canary:1",
         )
-        self.engine = Engine(tools)
         self.session = Session(run=RUN, options=OPTIONS, holder="me", publish=self.told.append)
 
     def tick(self) -> Progress:
-        progress = self.engine.tick(self.session)
+        progress = Engine(self.tools).tick(self.session)
         self.world.clock.sleep(progress.delay)
         return progress
 

@@ -70,11 +70,11 @@ class Drain:
     def _leaving(self, node: str, *, cached: bool) -> Sequence[Judgement]:
         """The pods whose containers must end. Raises DrainRefused for those that may not go."""
         pods = self._cluster.pods_on(node, cached=cached)
-        verdicts = eviction.judge(pods, self._options, self._orphans(pods))
+        verdicts = eviction.judge(pods, self._options, self.orphans(pods))
         self._refuse(node, [j for j in verdicts if j.verdict is Verdict.REFUSE])
         return [j for j in verdicts if j.verdict in (Verdict.EVICT, Verdict.WAIT)]
 
-    def _orphans(self, pods: Sequence[Manifest]) -> frozenset[str]:
+    def orphans(self, pods: Sequence[Manifest]) -> frozenset[str]:
         """DaemonSets that own a pod here and are gone. Existence is asked for once per drain."""
         owners = {name for pod in pods if (name := eviction.daemon_set_of(pod))}
         for name in owners - self._daemon_sets.keys():

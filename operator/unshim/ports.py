@@ -54,6 +54,9 @@ class Cluster(Protocol):
     def node(self, name: str) -> Node:
         """Raises NodeNotFound, ClusterUnavailable."""
 
+    def nodes(self) -> Sequence[Node]:
+        """Every node, without the heartbeats of Leases. Raises ClusterUnavailable, Forbidden."""
+
     def cordon(self, name: str, stamp: Stamp) -> None:
         """Set `unschedulable` and the stamp in one patch."""
 
@@ -84,6 +87,12 @@ class Cluster(Protocol):
     def budgets(self, namespace: str) -> Sequence[Manifest]:
         """PodDisruptionBudgets of a namespace."""
 
+    def volumes_of(self, pods: Sequence[Manifest]) -> Sequence[Manifest]:
+        """PersistentVolumes that the pods' claims are bound to."""
+
+    def runtime_classes_of(self, pods: Sequence[Manifest]) -> Sequence[Manifest]:
+        """RuntimeClasses that the pods name."""
+
     def canary(self, node: str, run: str, image: str) -> CanaryResult:
         """Move the run's canary pod one step on (create, wait, log, exec, delete) and report."""
 
@@ -96,6 +105,13 @@ class Cluster(Protocol):
         """
 
     def release_lease(self, node: str, holder: str) -> None: ...
+
+    def keep_report(self, migration: str, uid: str, texts: Mapping[str, str]) -> str:
+        """Write the texts to the NodeMigration's ConfigMap, which goes when it goes.
+
+        Returns its "namespace/name". Raises ClusterUnavailable, Forbidden, or Refused when a
+        ConfigMap of this name is not ours.
+        """
 
     def event(self, node: Node, reason: str, message: str, *, warning: bool) -> None: ...
 

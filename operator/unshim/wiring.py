@@ -66,6 +66,7 @@ def parts(settings: Settings, stopping: Callable[[], bool] = lambda: False) -> P
         api,
         lease_namespace=settings.lease_namespace,
         canary_namespace=settings.canary_namespace or settings.namespace,
+        report_namespace=settings.namespace,
     )
     clock, stats = SystemClock(), ssh.Stats()
     tools = Tools(
@@ -127,7 +128,11 @@ class Operator:
             if session is None or session.options != wanted.options:
                 publish = _Publisher(self._migrations, self._clock, wanted)
                 session = Session(
-                    run=wanted.uid, options=wanted.options, holder=self._holder, publish=publish
+                    run=wanted.uid,
+                    options=wanted.options,
+                    holder=self._holder,
+                    publish=publish,
+                    migration=wanted.name,
                 )
                 self._sessions[wanted.uid] = session
             return session

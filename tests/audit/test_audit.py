@@ -186,3 +186,24 @@ def test_a_preflight_knows_the_quorum_from_the_peers() -> None:
     assert quorum([master("m1"), master("m2"), master("m3")]) == set()
     assert quorum([]) == {"single-control-plane"}
     assert quorum(None) == set()
+
+
+@pytest.mark.parametrize(
+    ("options", "running", "severity"),
+    [(None, False, "blocker"), ({}, False, "warning"), ({}, True, "blocker")],
+    ids=["no run is planned", "nothing of it runs", "a pod of it is on the node"],
+)
+def test_only_what_runs_can_refuse_a_run(
+    options: dict[str, Any] | None, running: bool, severity: str
+) -> None:
+    """A template without pods is still told of, but the run that this audit foretells goes on."""
+    owner = {"kind": "Deployment", "name": "ci", "controller": True}
+    meta = {"name": "ci-1", "namespace": "build", "uid": "u", "ownerReferences": [owner]}
+    spec = {**deployment()["spec"]["template"]["spec"], "nodeName": loading.NODE}
+    pod = {"metadata": meta, "spec": spec, "status": {"phase": "Running"}}
+    raw: dict[str, Any] = {"controllers": [deployment()], "pods": [pod] if running else []}
+    if options is not None:
+        raw |= {"options": options, "targets": [loading.NODE]}
+    found = audit(loading.snapshot(raw))
+    (said,) = (f for f in found if f.rule == "docker-socket")
+    assert said.severity.value == severity

@@ -27,6 +27,7 @@ from unshim.cluster.api import Api
 Object = dict[str, Any]
 COLLECTIONS = {
     "nodes", "pods", "leases", "events", "daemonsets", "poddisruptionbudgets", "nodemigrations",
+    "configmaps", "persistentvolumes", "persistentvolumeclaims", "runtimeclasses",
 }  # fmt: skip
 
 

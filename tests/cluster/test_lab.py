@@ -115,7 +115,7 @@ def api(installed: Lab, admin: Api, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture(scope="module")
 def cluster(api: Api) -> KubernetesCluster:
-    return KubernetesCluster(api, canary_namespace=SPACE)
+    return KubernetesCluster(api, canary_namespace=SPACE, report_namespace=SPACE)
 
 
 def _token(lab: Lab) -> tuple[str, bytes] | None:
@@ -202,6 +202,26 @@ def test_a_node_as_it_is(cluster: KubernetesCluster) -> None:
     assert datetime.now(UTC) - node.heartbeat < timedelta(seconds=60)
     with pytest.raises(NodeNotFound):
         cluster.node("nope")
+
+
+def test_every_node(cluster: KubernetesCluster) -> None:
+    """The list that the rules about quorum need, with the operator's own rights."""
+    roles = {node.name: node.control_plane for node in cluster.nodes()}
+    assert roles == {"cp-1": True, "worker-1": False, "worker-2": False}
+
+
+def test_a_report_goes_with_its_migration(
+    cluster: KubernetesCluster, migration: str, admin: Api, installed: Lab
+) -> None:
+    """Written and written over with the operator's own rights; the garbage collector takes it."""
+    uid = KubernetesMigrations(admin).get(migration)["metadata"]["uid"]
+    for text in ("first", "second"):
+        where = cluster.keep_report(migration, uid, {"report.txt": text})
+    namespace, _, name = where.partition("/")
+    path = f"/api/v1/namespaces/{namespace}/configmaps/{name}"
+    assert admin.get(path).body["data"] == {"report.txt": "second"}
+    installed.kubectl("delete", "nmig", migration)
+    wait(lambda: admin.get(path).status == 404)
 
 
 def test_cordon_and_back(cluster: KubernetesCluster) -> None:
@@ -307,7 +327,8 @@ def test_no_right_is_missing_and_none_too_many(cluster: KubernetesCluster, api: 
     for path in (
         "/api/v1/secrets",
         "/api/v1/namespaces/kube-system/configmaps",
-        "/api/v1/nodes",
+        f"/api/v1/namespaces/{SPACE}/configmaps",
+        "/api/v1/persistentvolumes",
         "/apis/apps/v1/deployments",
     ):
         with pytest.raises(Forbidden):
@@ -323,6 +344,8 @@ def migration(admin: Api, installed: Lab) -> Iterator[str]:
     spec = {"node": "no-such-node", "dryRun": True}
     KubernetesMigrations(admin).create({"metadata": {"name": name}, "spec": spec})
     yield name
+    if not installed.kubectl("get", "nmig", name, "--ignore-not-found"):
+        return  # the test has deleted it
     installed.kubectl("patch", "nmig", name, "--type=merge", "-p", '{"metadata":{"finalizers":[]}}')
     installed.kubectl("delete", "nmig", name, "--ignore-not-found", "--wait=false")
 

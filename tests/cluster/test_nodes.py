@@ -36,6 +36,18 @@ def test_heartbeat_without_lease(server: Server, cluster: KubernetesCluster, sta
     assert cluster.node("worker-1").heartbeat == datetime(2026, 1, 1, 0, 0, 10, tzinfo=UTC)
 
 
+def test_every_node_at_once(server: Server, cluster: KubernetesCluster) -> None:
+    """One list, no Lease of any node: who asks for all wants to know which are Ready."""
+    server.put(NODE, node(providerID="aws:///a/i-1"))
+    ill = node()
+    ill["metadata"] = {"name": "worker-2"}
+    ill["status"]["conditions"][0]["status"] = "Unknown"
+    server.put(NODE.replace("worker-1", "worker-2"), ill)
+    seen = {n.name: (n.ready, n.provider_id) for n in cluster.nodes()}
+    assert seen == {"worker-1": (True, "aws:///a/i-1"), "worker-2": (False, "")}
+    assert server.count("GET", "leases") == 0
+
+
 def test_unknown_node(cluster: KubernetesCluster) -> None:
     """A node that does not exist is refused by name."""
     with pytest.raises(NodeNotFound, match="no node named nope"):

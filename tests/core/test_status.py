@@ -53,6 +53,21 @@ def test_a_status_stays_small() -> None:
     assert len(json.dumps(status.render(big, {}, 1, NOW))) < 100_000
 
 
+def test_what_is_left_out_is_counted() -> None:
+    """A reader sees that the list is not the whole, and by how much; a whole list says nothing."""
+    many = tuple({"rule": str(i), "message": "m"} for i in range(62))
+    rendered = status.render(progress(findings=many), {}, 1, NOW)
+    assert [f["rule"] for f in rendered["findings"]] == [str(i) for i in range(50)]
+    assert rendered["findingsLeftOut"] == 12
+    assert status.render(progress(findings=many[:50]), {}, 1, NOW)["findingsLeftOut"] is None
+
+
+def test_one_huge_finding_stays_small() -> None:
+    """A node with a thousand foreign containers names them all; a status does not."""
+    huge = progress(findings=({"rule": "r", "message": "x" * 100_000},) * 50)
+    assert len(json.dumps(status.render(huge, {}, 1, NOW))) < 100_000
+
+
 def test_an_unchanged_status_is_not_written() -> None:
     """Every write wakes watchers; only what a person can see is worth one."""
     first = status.render(progress(), {}, 1, NOW)

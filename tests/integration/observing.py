@@ -125,6 +125,17 @@ def wait_phase(lab: Lab, name: str, phase: str) -> None:
         watch.stdout.close()
 
 
+def bring_web(lab: Lab, name: str) -> None:
+    """See to it that the worker has a pod of `web`: one that a drain evicts."""
+    if any(pod["metadata"]["name"].startswith("web-") for pod in pods_on(lab, name)):
+        return
+    others = [node for node in lab.names if node.startswith("worker-") and node != name]
+    lab.kubectl("cordon", *others)
+    lab.kubectl("delete", "pod", "-n", "apps", "-l", "app=web")
+    lab.wait_ready()
+    lab.kubectl("uncordon", *others)
+
+
 def uid(lab: Lab, name: str) -> str:
     found: str = unshim.get(lab, name)["metadata"]["uid"]
     return found

@@ -20,7 +20,7 @@ NODE = "worker-2"
 @pytest.fixture
 def stubborn(lab: Lab) -> Iterator[None]:
     """The budget of `web` allows no disruption, and `web` has a pod on the node."""
-    _replicas_each_side(lab)
+    observing.bring_web(lab, NODE)
     _budget(lab, 2)
     yield
     _budget(lab, 1)
@@ -36,15 +36,6 @@ def _budget(lab: Lab, available: int) -> None:
         return bool(status.get("disruptionsAllowed") == allowed)
 
     lab.wait(settled, 60, f"the budget of web to allow {allowed} disruptions")
-
-
-def _replicas_each_side(lab: Lab) -> None:
-    if any(pod["metadata"]["name"].startswith("web-") for pod in observing.pods_on(lab, NODE)):
-        return
-    lab.kubectl("cordon", "worker-1")
-    lab.kubectl("delete", "pod", "-n", "apps", "-l", "app=web")
-    lab.wait_ready()
-    lab.kubectl("uncordon", "worker-1")
 
 
 @pytest.mark.usefixtures("operator", "stubborn")

@@ -6,9 +6,10 @@ from typing import Any
 
 from tests.audit import loading
 from unshim.audit.survey import NodeView, survey
+from unshim.core.plan import PlannedStep
 from unshim.report import planned
 
-STEP = {"step": "kubelet-flags", "summary": "point it at containerd", "state": "would apply"}
+STEP = PlannedStep(step="kubelet-flags", summary="to containerd", state="would apply")
 
 
 def view(raw: dict[str, Any]) -> NodeView:
@@ -45,5 +46,5 @@ def test_a_plan_has_steps_and_images() -> None:
     assert node.facts is not None
     plan = planned.node_plan([STEP], node, node.facts)
     assert plan.steps[0].step == "kubelet-flags"
-    assert plan.images == 2
+    assert [size for _, size in plan.handover] == [683000, 118400000]
     assert plan.image_bytes == 118400000 + 683000

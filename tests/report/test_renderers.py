@@ -11,11 +11,11 @@ from xml.etree import ElementTree
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unshim.audit import RULES, Finding, Severity, Subject
-from unshim.report import RENDERERS, Meta, NodePlan, Step
+from unshim.report import RENDERERS, Meta, NodePlan, PlannedStep
 from unshim.report.model import size
 from unshim.report.structured import document
 
@@ -23,15 +23,15 @@ META = Meta(at=datetime(2026, 1, 1, 12, tzinfo=UTC), version="0.1.0", scope="2 n
 PLANS = {
     "w1": NodePlan(
         steps=(
-            Step(
+            PlannedStep(
                 step="kubelet-flags",
                 summary="point the kubelet at containerd",
                 state="would apply",
                 diff='--- /a\n+++ /a\n@@ -1 +1 @@\n-KUBELET_ARGS="--v=2"\n+KUBELET_ARGS=""\n',
             ),
-            Step(step="stop-docker", summary="stop Docker", state="already so"),
+            PlannedStep(step="stop-docker", summary="stop Docker", state="already so"),
         ),
-        images=3,
+        handover=(("lab.test/a:1", 1073741824), ("lab.test/b:1", 536870912)),
         image_bytes=1610612736,
         down_seconds=(3, 15),
     )
@@ -90,7 +90,7 @@ def test_table_says_everything_a_person_needs() -> None:
         "ignored: CI leaves next month",
         "Fix: Use BuildKit.",
         "+KUBELET_ARGS",
-        "3 images to copy (1.5 GiB), pods that stay are down for 3 to 15 s",
+        "2 images to copy (1.5 GiB), pods that stay are down for 3 to 15 s",
     ):
         assert said in " ".join(text.split())
     assert max(map(len, text.splitlines())) <= 120
@@ -150,6 +150,7 @@ HOSTILE = st.text(max_size=40) | st.sampled_from(
 )
 
 
+@settings(deadline=None)  # a busy machine is no fault of ours
 @given(HOSTILE, HOSTILE)
 def test_yaml_keeps_any_text(message: str, name: str) -> None:
     """No text of a cluster changes its meaning, or the document's, in YAML."""
@@ -173,7 +174,8 @@ def test_junit_is_xml_whatever_the_text(message: str, reason: str) -> None:
 def test_junit_has_a_suite_for_every_rule() -> None:
     """What was looked at and found well is in the report as a test that passed."""
     root = ElementTree.fromstring(rendered("junit", ()))  # noqa: S314  our own output
-    assert len(root.findall("testsuite")) == len(RULES)
+    suites = [suite.get("name") for suite in root.findall("testsuite")]
+    assert suites == [*(rule.id for rule in RULES), "plan"]
     assert not root.findall(".//failure")
 
 
@@ -193,6 +195,29 @@ def test_sarif_points_at_rules_and_places() -> None:
         "region": {"startLine": 12},
     }
     assert run["results"][2]["suppressions"][0]["justification"] == "CI leaves next month"
+
+
+SAID = ("kubelet-flags", "point the kubelet at containerd", "would apply", "already so")
+
+
+@pytest.mark.parametrize("name", sorted(RENDERERS))
+def test_every_face_tells_the_plan(name: str) -> None:
+    """Each step with its state, the diff, and what the migration costs."""
+    text = rendered(name)
+    numbers = (
+        ("1610612736", "15") if name in ("json", "yaml", "sarif") else ("1.5 GiB", "3 to 15 s")
+    )
+    for said in (*SAID, "+KUBELET_ARGS", "lab.test/b:1", *numbers):
+        assert said in text, said
+
+
+def test_table_says_once_what_is_planned_for_many_nodes() -> None:
+    """The same steps and diffs are shown once; numbers are each node's own."""
+    plans = dict.fromkeys(("w1", "w2", "w3"), PLANS["w1"])
+    text = RENDERERS["table"]((), plans, META)
+    assert text.count("+KUBELET_ARGS") == 1
+    assert "A migration of w1, w2, w3 would run 2 steps:" in text
+    assert "w3: 2 images to copy" in text
 
 
 class Page(HTMLParser):

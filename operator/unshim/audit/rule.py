@@ -69,7 +69,18 @@ class Rule:
     def _on_workloads(self, survey: Survey) -> Iterator[Finding]:
         for workload in survey.workloads:
             for hit in self.check(workload, survey):
-                yield self._finding(hit, hit.subject or workload.subject, workload=workload)
+                yield self._finding(
+                    hit,
+                    hit.subject or workload.subject,
+                    workload=workload,
+                    severity=self._milder(hit, workload, survey),
+                )
+
+    def _milder(self, hit: Hit, workload: Workload, survey: Survey) -> Severity | None:
+        """What runs nowhere now cannot refuse a run on a node; a pod of it would."""
+        absent = survey.snapshot.options is not None and not workload.nodes
+        blocks = (hit.severity or self.severity) is Severity.BLOCKER
+        return Severity.WARNING if absent and blocks else None
 
     def _finding(
         self,
@@ -78,11 +89,12 @@ class Rule:
         *,
         nodes: tuple[str, ...] = (),
         workload: Workload | None = None,
+        severity: Severity | None = None,
     ) -> Finding:
         assert subject is not None  # noqa: S101  a rule over the whole survey names its subject
         return Finding(
             rule=self.id,
-            severity=hit.severity or self.severity,
+            severity=severity or hit.severity or self.severity,
             subject=subject,
             message=hit.message,
             title=self.title,

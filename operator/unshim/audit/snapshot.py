@@ -44,9 +44,22 @@ class Snapshot:
     pull_failures: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     operator_node: str = ""
     containerd_version: str = ""  # what a node without containerd would get, where known
+    orphaned: frozenset[str] = (
+        frozenset()
+    )  # "namespace/name" of DaemonSets whose pods outlived them
     run: str = ""  # our own run's uid: its folder on the node is no obstacle
     whole_cluster: bool = True
     all_nodes: bool = True  # `nodes` is complete, whatever `whole_cluster` says
+
+    def on_docker(self) -> tuple[str, ...]:
+        """Names of the nodes that run Docker."""
+        return tuple(node["metadata"]["name"] for node in self.nodes if runs_docker(node))
+
+
+def runs_docker(node: Manifest) -> bool:
+    """By the runtime that the kubelet reports, such as `docker://20.10.24`."""
+    info = (node.get("status") or {}).get("nodeInfo") or {}
+    return str(info.get("containerRuntimeVersion", "")).startswith("docker://")
 
 
 def preflight(
@@ -93,7 +106,7 @@ def as_manifest(node: Node) -> Manifest:
             "labels": labels,
             "annotations": dict(node.annotations),
         },
-        "spec": {"unschedulable": node.unschedulable},
+        "spec": {"unschedulable": node.unschedulable, "providerID": node.provider_id},
         "status": {
             "nodeInfo": {
                 "containerRuntimeVersion": node.runtime,

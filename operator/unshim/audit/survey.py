@@ -139,14 +139,13 @@ def _by_namespace(objects: tuple[Manifest, ...]) -> Mapping[str, tuple[Manifest,
 
 def _nodes(snapshot: Snapshot) -> tuple[NodeView, ...]:
     known = {str(node["metadata"]["name"]): node for node in snapshot.nodes}
-    docker = [name for name, node in known.items() if _runs_docker(node)]
     pods: dict[str, list[Manifest]] = {}
     for pod in snapshot.pods:
         pods.setdefault(str(pod["spec"].get("nodeName", "")), []).append(pod)
     daemon_sets = _daemon_sets(snapshot)
     return tuple(
         _view(name, known.get(name), tuple(pods.get(name, ())), snapshot, daemon_sets)
-        for name in sorted(set(snapshot.targets or docker))
+        for name in sorted(set(snapshot.targets or snapshot.on_docker()))
     )
 
 
@@ -160,13 +159,13 @@ def _view(
     facts = snapshot.facts.get(name)
     drain = snapshot.options.drain if snapshot.options else DrainOptions()
     owners = {eviction.daemon_set_of(pod) for pod in pods} if daemon_sets else set()
-    orphaned = frozenset(owner for owner in owners if owner is not None) - daemon_sets
+    gone = frozenset(owner for owner in owners if owner is not None) - daemon_sets
     return NodeView(
         name=name,
         manifest=manifest,
         facts=facts,
         pods=pods,
-        judged=eviction.judge(pods, drain, orphaned),
+        judged=eviction.judge(pods, drain, gone | snapshot.orphaned),
         kubelet_flags=flags.effective(facts.kubelet.argv) if facts and facts.kubelet else {},
     )
 
@@ -180,11 +179,6 @@ def _daemon_sets(snapshot: Snapshot) -> frozenset[str]:
         for c in snapshot.controllers
         if c.get("kind") == "DaemonSet"
     )
-
-
-def _runs_docker(node: Manifest) -> bool:
-    info = (node.get("status") or {}).get("nodeInfo") or {}
-    return str(info.get("containerRuntimeVersion", "")).startswith("docker://")
 
 
 def _concerned(snapshot: Snapshot, found: tuple[Workload, ...]) -> tuple[Workload, ...]:

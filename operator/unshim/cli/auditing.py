@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
-import yaml
-
 from unshim import __version__, audit, report, wiring
-from unshim.audit import manifests
 from unshim.audit.finding import Finding, Severity
 from unshim.audit.snapshot import Snapshot
-from unshim.cli import exits
-from unshim.core.facts import NodeFacts
+from unshim.cli import choosing, exits, manifest_files, printing
+from unshim.core.objects import Manifest
+from unshim.engine.in_depth import InDepth
 from unshim.errors import InvalidSpec, UnshimError
 from unshim.settings import Settings
 
 AT_ONCE = 50  # nodes asked in depth at the same time
 
-HELP = """Audit the cluster, or the named nodes. With SSH the nodes are read in depth; --no-ssh
-asks the API server only; -f reads manifests or a Helm rendering and needs no cluster. Nothing is
-changed."""
+HELP = """Audit the cluster, or the named nodes. With SSH the nodes are read in depth, and the
+report tells what a migration would do on each; --no-ssh asks the API server only; -f reads
+manifests or a Helm rendering and needs no cluster. Nothing is changed.
+
+For named nodes the answer is that of `unshim migrate NODE` with the same options: evictions are
+rehearsed, and what a run would refuse is a blocker."""
 
 
 def register(commands: Any, common: argparse.ArgumentParser) -> None:
@@ -45,23 +45,19 @@ def register(commands: Any, common: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("-o", dest="output", choices=sorted(report.RENDERERS), default="table")
     parser.add_argument(
-        "--ignore",
-        action="append",
-        default=[],
-        metavar="RULE[:OBJECT][=REASON]",
-        help="accept a finding; may be repeated",
-    )
-    parser.add_argument(
         "--fail-on",
         choices=[severity.value for severity in Severity],
         default="blocker",
         help="exit with 1 when a finding is at least this grave (default: blocker)",
     )
+    choosing.run_flags(parser)
     parser.set_defaults(call=call)
 
 
 def call(settings: Settings, args: argparse.Namespace) -> int:
-    snapshot = _from_files(args.files) if args.files else _from_cluster(settings, args)
+    if not args.verbose:
+        logging.getLogger("unshim").setLevel(logging.WARNING)  # no line for each connection
+    snapshot, plans = _looked_at(settings, args)
     findings = audit.audit(snapshot, args.ignore)
     meta = report.Meta(
         at=snapshot.now,
@@ -70,7 +66,7 @@ def call(settings: Settings, args: argparse.Namespace) -> int:
         nodes=len(snapshot.nodes),
         workloads=len(snapshot.controllers),
     )
-    print(report.RENDERERS[args.output](findings, {}, meta), end="")
+    print(report.RENDERERS[args.output](findings, plans, meta), end="")
     return exits.BLOCKED if _grave(findings, Severity(args.fail_on)) else exits.FINE
 
 
@@ -84,77 +80,57 @@ def _scope(args: argparse.Namespace) -> str:
     return ", ".join(args.nodes) or "the cluster"
 
 
-def _from_cluster(settings: Settings, args: argparse.Namespace) -> Snapshot:
+def _looked_at(settings: Settings, args: argparse.Namespace) -> tuple[Snapshot, report.Plans]:
+    if args.files:
+        return manifest_files.snapshot(args.files), {}
+    snapshot = _listed(settings, args)
+    if args.no_ssh:
+        return snapshot, {}
+    found = _in_depth(settings, snapshot, args)
+    evictions = {key: answer for one in found.values() for key, answer in one.evictions.items()}
+    facts = {name: one.facts for name, one in found.items()}
+    plans = {name: one.plan for name, one in found.items() if one.plan is not None}
+    return replace(snapshot, facts=facts, evictions=evictions), plans
+
+
+def _listed(settings: Settings, args: argparse.Namespace) -> Snapshot:
     listed = wiring.listed(settings, tuple(args.nodes))
     for kind in listed.forbidden:
         print(f"unshim: may not list {kind}; rules that need it stay silent", file=sys.stderr)
     missing = set(args.nodes) - {node["metadata"]["name"] for node in listed.snapshot.nodes}
     if missing:
         raise InvalidSpec(f"no Node is named {', '.join(sorted(missing))}. Nothing was audited.")
-    if args.no_ssh:
+    if not args.nodes:
         return listed.snapshot
-    return replace(listed.snapshot, facts=_facts(settings, listed.snapshot, args.nodes))
+    options = choosing.options(args, args.nodes[0])
+    return replace(listed.snapshot, options=options, operator_node=settings.node_name)
 
 
-def _facts(
-    settings: Settings, snapshot: Snapshot, wanted: Sequence[str]
-) -> Mapping[str, NodeFacts]:
-    """Each node's own facts; a node that cannot be read is named and audited from the API only."""
-    names = wanted or [node["metadata"]["name"] for node in snapshot.nodes]
-    parts = wiring.parts(settings)
+def _in_depth(
+    settings: Settings, snapshot: Snapshot, args: argparse.Namespace
+) -> Mapping[str, InDepth]:
+    """What the nodes say; one that cannot be read is named and audited from the API only."""
+    names = tuple(dict.fromkeys(args.nodes)) or snapshot.on_docker()
+    engine, pods = wiring.parts(settings).engine, _by_node(snapshot.pods)
+    counted = printing.Counted(sys.stderr, len(names), "nodes read")
 
-    def ask(name: str) -> NodeFacts | None:
+    def ask(name: str) -> InDepth | None:
+        options = choosing.options(args, name)
         try:
-            machine = wiring.machines(settings).open(parts.cluster.node(name), "")
+            return engine.in_depth(options, pods.get(name, ()), rehearse=bool(args.nodes))
         except UnshimError as exc:
-            print(f"unshim: {name} was not read in depth: {exc}", file=sys.stderr)
-            return None
-        try:
-            return machine.facts()
-        except UnshimError as exc:
-            print(f"unshim: {name} was not read in depth: {exc}", file=sys.stderr)
+            counted.say(f"unshim: {name} was not read in depth: {exc}")
             return None
         finally:
-            machine.close()
+            counted.one_more()
 
-    with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
+    with ThreadPoolExecutor(max_workers=AT_ONCE) as pool, counted:
         found = dict(zip(names, pool.map(ask, names), strict=True))
-    return {name: facts for name, facts in found.items() if facts is not None}
+    return {name: one for name, one in found.items() if one is not None}
 
 
-def _from_files(paths: Sequence[str]) -> Snapshot:
-    """Raises InvalidSpec naming the file that is missing or is not YAML."""
-    documents = [pair for path in paths for pair in _documents(path)]
-    return manifests.snapshot(documents, now=datetime.now(UTC))
-
-
-def _documents(path: str) -> Iterator[tuple[str, Any]]:
-    if path == "-":
-        yield from _parsed("stdin", sys.stdin.read())
-        return
-    place = Path(path)
-    if not place.exists():
-        raise InvalidSpec(f"-f {path}: no such file or folder. Nothing was audited.")
-    files = [place] if place.is_file() else sorted(f for f in place.rglob("*") if _manifest(f))
-    for file in files:
-        yield from _parsed(str(file), file.read_text(encoding="utf-8"))
-
-
-def _manifest(file: Path) -> bool:
-    return file.is_file() and file.suffix in (".yaml", ".yml", ".json")
-
-
-def _parsed(name: str, text: str) -> Iterator[tuple[str, Any]]:
-    """Each document with its place, `file:line`."""
-    try:
-        for node in yaml.compose_all(text, Loader=yaml.SafeLoader):
-            if node is None:
-                continue
-            loader = yaml.SafeLoader("")
-            try:
-                document = loader.construct_document(node)
-            finally:
-                loader.dispose()
-            yield f"{name}:{node.start_mark.line + 1}", document
-    except yaml.YAMLError as exc:
-        raise InvalidSpec(f"-f {name}: not YAML: {exc}. Nothing was audited.") from exc
+def _by_node(pods: Sequence[Manifest]) -> Mapping[str, Sequence[Manifest]]:
+    found: dict[str, list[Manifest]] = {}
+    for pod in pods:
+        found.setdefault(str(pod["spec"].get("nodeName", "")), []).append(pod)
+    return found

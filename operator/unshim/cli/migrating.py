@@ -6,13 +6,15 @@ import argparse
 import logging
 import sys
 import uuid
+from datetime import datetime
 from typing import Any
 
-from unshim import wiring
-from unshim.cli import exits, printing
+from unshim import __version__, report, wiring
+from unshim.cli import choosing, exits, printing
 from unshim.core import runs
+from unshim.core.decide import Result
 from unshim.core.facts import NodeRun
-from unshim.core.options import DrainOptions, Options, VerifyOptions
+from unshim.core.options import Options
 from unshim.core.status import Progress
 from unshim.engine.session import Session
 from unshim.machine import RemoteMachine
@@ -39,19 +41,7 @@ def register(commands: Any, common: argparse.ArgumentParser) -> None:
     )
     migrate.add_argument("node", metavar="NODE")
     migrate.add_argument("--dry-run", action="store_true", help="change nothing; show the plan")
-    migrate.add_argument(
-        "--keep-docker",
-        action="store_true",
-        help="leave Docker running for containers that Kubernetes does not own",
-    )
-    migrate.add_argument(
-        "--ignore",
-        action="append",
-        default=[],
-        metavar="RULE[:OBJECT][=REASON]",
-        help="accept a finding of the audit; may be repeated",
-    )
-    _drain_flags(migrate)
+    choosing.run_flags(migrate)
     migrate.set_defaults(call=call_migrate)
 
     rollback = commands.add_parser(
@@ -66,34 +56,8 @@ def register(commands: Any, common: argparse.ArgumentParser) -> None:
     )
     rollback.add_argument("node", metavar="NODE")
     rollback.add_argument("--host", default="", help="SSH address: work without any API server")
-    _drain_flags(rollback)
+    choosing.drain_flags(rollback)
     rollback.set_defaults(call=call_rollback)
-
-
-def _drain_flags(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("drain (kubectl drain's words)")
-    group.add_argument("--grace-period", type=int, default=-1, metavar="SECONDS")
-    group.add_argument("--timeout", type=int, default=900, metavar="SECONDS")
-    group.add_argument("--force", action="store_true", help="also pods that no controller owns")
-    group.add_argument("--delete-emptydir-data", action="store_true")
-    group.add_argument("--pod-selector", default="", metavar="SELECTOR")
-
-
-def options(args: argparse.Namespace) -> Options:
-    return Options(
-        node=args.node,
-        dry_run=getattr(args, "dry_run", False),
-        keep_docker=getattr(args, "keep_docker", False),
-        drain=DrainOptions(
-            grace_period_seconds=None if args.grace_period < 0 else args.grace_period,
-            timeout_seconds=args.timeout,
-            force=args.force,
-            delete_empty_dir_data=args.delete_emptydir_data,
-            pod_selector=args.pod_selector,
-        ),
-        verify=VerifyOptions(canary_image=args.canary_image or ""),
-        ignore_rules=tuple(getattr(args, "ignore", ())),
-    )
 
 
 def call_migrate(settings: Settings, args: argparse.Namespace) -> int:
@@ -103,7 +67,7 @@ def call_migrate(settings: Settings, args: argparse.Namespace) -> int:
     uid = open_run.uid if open_run else str(uuid.uuid4())
     if open_run:
         print(f"Taking up the unfinished run {uid} on {args.node}.")
-    return _carry(parts, uid, options(args), go_back="")
+    return _carry(parts, uid, choosing.options(args, args.node), go_back="")
 
 
 def call_rollback(settings: Settings, args: argparse.Namespace) -> int:
@@ -111,7 +75,7 @@ def call_rollback(settings: Settings, args: argparse.Namespace) -> int:
         return _without_cluster(settings, args)
     parts = wiring.parts(settings)
     newest = _newest(_runs(parts, settings, args.node), args.node)
-    return _carry(parts, newest.uid, options(args), go_back="RollbackRequested")
+    return _carry(parts, newest.uid, choosing.options(args, args.node), go_back="RollbackRequested")
 
 
 def _runs(parts: wiring.Parts, settings: Settings, node: str) -> tuple[NodeRun, ...]:
@@ -139,10 +103,20 @@ def _carry(parts: wiring.Parts, uid: str, wanted: Options, *, go_back: str) -> i
     while not progress.finished:
         parts.clock.sleep(progress.delay)
         progress = parts.engine.tick(session)
+    if progress.result is Result.AUDITED:
+        print(f"\n{_report(session, parts.clock.now())}", end="")
     printer.finish(progress)
     log.debug("cost: %s; API requests %s", parts.ssh_stats, sum(parts.cluster.stats.values()))
     wanted_back = bool(go_back) and progress.phase == "RolledBack"
     return exits.FINE if wanted_back else exits.of_result(progress.result, progress.reason)
+
+
+def _report(session: Session, now: datetime) -> str:
+    """What a dry run has found, as `unshim audit NODE` tells it."""
+    node = session.options.node
+    plans = {node: session.plan} if session.plan else {}
+    meta = report.Meta(at=now, version=__version__, scope=node, nodes=1)
+    return report.RENDERERS["table"](session.findings, plans, meta)
 
 
 def _without_cluster(settings: Settings, args: argparse.Namespace) -> int:

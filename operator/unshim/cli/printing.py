@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import IO
 
+from unshim.core.decide import Result
 from unshim.core.objects import RunState
 from unshim.core.status import Progress
 
@@ -27,8 +29,8 @@ class Printer:
         print((text + progress.message).rstrip(), file=self._out, flush=True)
 
     def finish(self, progress: Progress) -> None:
-        self._findings(progress)
-        self._plan(progress)
+        if progress.result is not Result.AUDITED:  # its report has them
+            self._findings(progress)
         print(f"\n{progress.phase} ({progress.reason}): {progress.message}", file=self._out)
 
     def _findings(self, progress: Progress) -> None:
@@ -37,11 +39,48 @@ class Printer:
             print("\nFindings:", file=self._out)
             table(self._out, ("SEVERITY", "RULE", "OBJECT", "MESSAGE"), rows)
 
-    def _plan(self, progress: Progress) -> None:
-        for entry in progress.plan:
-            print(f"\n{entry['state']:>13}  {entry['step']}: {entry['summary']}", file=self._out)
-            for line in entry["diff"].splitlines():
-                print(f"               {line}", file=self._out)
+
+class Counted:
+    """`3 of 12 nodes read` on one line of a terminal, gone when the work is done.
+
+    Elsewhere only `say` writes. Safe to share between threads.
+    """
+
+    def __init__(self, out: IO[str], total: int, what: str) -> None:
+        self._out, self._total, self._what = out, total, what
+        self._shown = out.isatty()
+        self._done = 0
+        self._guard = threading.Lock()
+
+    def __enter__(self) -> Counted:
+        with self._guard:
+            self._draw()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._guard:
+            self._clear()
+
+    def one_more(self) -> None:
+        with self._guard:
+            self._done += 1
+            self._draw()
+
+    def say(self, text: str) -> None:
+        """A line that stays."""
+        with self._guard:
+            self._clear()
+            print(text, file=self._out, flush=True)
+            self._draw()
+
+    def _draw(self) -> None:
+        if self._shown:
+            text = f"\r{self._done} of {self._total} {self._what}"
+            print(text, end="", file=self._out, flush=True)
+
+    def _clear(self) -> None:
+        if self._shown:
+            print("\r\x1b[K", end="", file=self._out, flush=True)
 
 
 def table(out: IO[str], head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from unshim.cluster import events, leases, nodes, pods
+from unshim.cluster import events, leases, nodes, pods, reports, used
 from unshim.cluster.api import Api
 from unshim.cluster.canary import Canaries
 from unshim.core.objects import CanaryResult, Eviction, Manifest, Node, Stamp
@@ -20,8 +20,10 @@ class KubernetesCluster:
         *,
         lease_namespace: str = "kube-system",
         canary_namespace: str = "unshim-system",
+        report_namespace: str = "unshim-system",
     ) -> None:
         self._api, self._lease_namespace = api, lease_namespace
+        self._report_namespace = report_namespace
         self._evictions = pods.Evictions(api)
         self._canaries = Canaries(api, canary_namespace)
 
@@ -32,6 +34,9 @@ class KubernetesCluster:
 
     def node(self, name: str) -> Node:
         return nodes.read(self._api, name)
+
+    def nodes(self) -> Sequence[Node]:
+        return nodes.read_all(self._api)
 
     def cordon(self, name: str, stamp: Stamp) -> None:
         nodes.cordon(self._api, name, stamp)
@@ -57,6 +62,12 @@ class KubernetesCluster:
     def budgets(self, namespace: str) -> Sequence[Manifest]:
         return pods.budgets(self._api, namespace)
 
+    def volumes_of(self, pods: Sequence[Manifest]) -> Sequence[Manifest]:
+        return used.volumes(self._api, pods)
+
+    def runtime_classes_of(self, pods: Sequence[Manifest]) -> Sequence[Manifest]:
+        return used.runtime_classes(self._api, pods)
+
     def canary(self, node: str, run: str, image: str) -> CanaryResult:
         return self._canaries.step(node, run, image)
 
@@ -68,6 +79,9 @@ class KubernetesCluster:
 
     def release_lease(self, node: str, holder: str) -> None:
         leases.release(self._api, self._lease_namespace, node, holder)
+
+    def keep_report(self, migration: str, uid: str, texts: Mapping[str, str]) -> str:
+        return reports.keep(self._api, self._report_namespace, migration, uid, texts)
 
     def event(self, node: Node, reason: str, message: str, *, warning: bool) -> None:
         events.post(self._api, node, reason, message, warning=warning)

@@ -25,6 +25,11 @@ def read(api: Api, name: str) -> Node:
     return view(body, _lease(api, name))
 
 
+def read_all(api: Api) -> tuple[Node, ...]:
+    """Every Node. Their Leases are not read: who lists asks whether they are Ready."""
+    return tuple(view(body, {}) for body in api.items("/api/v1/nodes"))
+
+
 def view(body: Mapping[str, Any], lease: Mapping[str, Any]) -> Node:
     """What the engine needs of a Node object and its Lease ({} when there is none)."""
     metadata, spec, status = body["metadata"], body.get("spec") or {}, body.get("status") or {}
@@ -46,6 +51,7 @@ def view(body: Mapping[str, Any], lease: Mapping[str, Any]) -> Node:
         addresses=_addresses(status),
         allocatable=status.get("allocatable") or {},
         taints=tuple(sorted(_taint(taint) for taint in spec.get("taints") or ())),
+        provider_id=str(spec.get("providerID") or ""),
         not_ready_reason="" if ready.get("status") == "True" else str(ready.get("message", "")),
     )
 

@@ -106,7 +106,7 @@ def _before_switch(view: View) -> Decision:
         return _leave(view)
     if view.go_back:
         return _back(view.go_back)
-    if not view.audited and not view.journal.has(Event.STAGED):
+    if not view.audited and (view.options.dry_run or not view.journal.has(Event.STAGED)):
         return _do(Action.AUDIT)
     if view.options.dry_run:
         reason = "Blocked" if view.blocked else "NothingBlocks"

@@ -98,6 +98,12 @@ def canary_pod(image: str) -> Manifest:
     return {"metadata": {}, "spec": {"containers": [container]}}
 
 
+def handover_sizes(facts: NodeFacts, pods: Sequence[Manifest]) -> tuple[tuple[str, int], ...]:
+    """Each image to hand over, with its size in bytes."""
+    by_name = _by_name(facts)
+    return tuple((ref, by_name[normalised(ref)].size_bytes) for ref in handover(facts, pods))
+
+
 def handover_bytes(facts: NodeFacts, pods: Sequence[Manifest]) -> int:
     """The sum of the sizes of the images to hand over, shared layers counted once per image."""
     by_name = _by_name(facts)

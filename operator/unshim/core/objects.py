@@ -44,6 +44,7 @@ class Node:
     addresses: Mapping[str, str] = field(default_factory=dict)  # "InternalIP" -> address
     allocatable: Mapping[str, str] = field(default_factory=dict)
     taints: tuple[str, ...] = ()  # "key=value:Effect"
+    provider_id: str = ""  # spec.providerID: which cloud's machine it is
     not_ready_reason: str = ""  # message of the Ready condition when it is not True
 
     @property

@@ -50,6 +50,8 @@ class Progress:
     findings: tuple[Mapping[str, str], ...] = ()
     counts: Mapping[str, int] = field(default_factory=dict)
     plan: tuple[Mapping[str, str], ...] = ()
+    report: str = ""  # "namespace/name" of the ConfigMap with the whole report
+    report_error: str = ""  # why there is none
     drain: Mapping[str, Any] | None = None
     checks: tuple[Mapping[str, Any], ...] = ()
     delay: float = 1.0  # seconds until the next tick makes sense
@@ -87,9 +89,12 @@ def render(
         "finishedAt": (previous.get("finishedAt") or finished) if progress.finished else None,
         "drain": dict(progress.drain) if progress.drain else None,
         "checks": [dict(c) for c in progress.checks],
-        "findings": [dict(f) for f in progress.findings[:MAX_FINDINGS]],
+        "findings": [_short(f) for f in progress.findings[:MAX_FINDINGS]],
+        "findingsLeftOut": max(len(progress.findings) - MAX_FINDINGS, 0) or None,
         "findingCounts": dict(progress.counts) or None,
         "plan": [dict(p) for p in progress.plan],
+        "report": progress.report,
+        "reportError": _bounded(progress.report_error),
         "conditions": _conditions(progress, previous, generation, stamp),
     }
 
@@ -146,6 +151,10 @@ def _plain(value: object) -> object:
     if isinstance(value, Sequence) and not isinstance(value, str):
         return [dict(v) if isinstance(v, Mapping) else v for v in value]
     return value or None
+
+
+def _short(finding: Mapping[str, str]) -> dict[str, str]:
+    return {key: _bounded(text) for key, text in finding.items()}
 
 
 def _bounded(text: str) -> str:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
+from unshim.core import images
 from unshim.core.journal import StepState
-from unshim.core.objects import CanaryResult
+from unshim.core.objects import CanaryResult, Manifest
+from unshim.core.options import Options
 from unshim.engine.session import Session
 from unshim.engine.tools import Tools
 from unshim.errors import Retryable
@@ -17,15 +20,21 @@ KUBELET_STOPPED = "stop-kubelet"
 NO_CANARY = "-"  # spec.verify.canaryImage of a run that wants none
 
 
-def image(tools: Tools, session: Session) -> str:
-    """The image of this run's canary; empty when there is to be none."""
-    wanted = session.options.verify.canary_image or tools.canary_image
+def image(tools: Tools, options: Options) -> str:
+    """The image of a run's canary; empty when there is to be none."""
+    wanted = options.verify.canary_image or tools.canary_image
     return "" if wanted == NO_CANARY else wanted
+
+
+def served(tools: Tools, options: Options, pods: Sequence[Manifest]) -> tuple[Manifest, ...]:
+    """The pods whose images the node will need, the canary to come among them."""
+    wanted = image(tools, options)
+    return (*pods, images.canary_pod(wanted)) if wanted else tuple(pods)
 
 
 def step(tools: Tools, session: Session) -> CanaryResult | None:
     """Lead it one step on; None when there is to be none."""
-    wanted = image(tools, session)
+    wanted = image(tools, session.options)
     return tools.cluster.canary(session.options.node, session.run, wanted) if wanted else None
 
 

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
+from unshim.audit.finding import counts
 from unshim.core import status
 from unshim.core.decide import Action, Decision, Result, View, decide
 from unshim.core.journal import CorruptJournal
+from unshim.core.objects import Manifest
+from unshim.core.options import Options
 from unshim.core.status import Progress
-from unshim.engine import leaving, looking, preparing, proving, switching
+from unshim.engine import in_depth, leaving, looking, preparing, proving, switching
 from unshim.engine.session import Session
 from unshim.engine.tools import Performer, Tools, Wait
 from unshim.errors import (
@@ -132,6 +136,12 @@ class Engine:
             delay=0.0,
         )
 
+    def in_depth(
+        self, options: Options, pods: Sequence[Manifest], *, rehearse: bool
+    ) -> in_depth.InDepth:
+        """One node for an audit: see in_depth.look."""
+        return in_depth.look(self._tools, options, pods, rehearse=rehearse)
+
     def release(self, session: Session) -> None:
         """Give the node's Lease up for the next process; the run itself stays where it is."""
         leaving.leave(self._tools, session, canary=False)
@@ -184,9 +194,11 @@ def _facts_of(session: Session) -> dict[str, Any]:
         "run": session.run,
         "node": session.options.node,
         "reached": session.reached,
-        "findings": session.findings,
-        "counts": session.counts,
-        "plan": session.plan,
+        "findings": tuple(finding.as_status() for finding in session.findings),
+        "counts": counts(session.findings) if session.audited or session.findings else {},
+        "plan": tuple(step.as_status() for step in session.plan.steps) if session.plan else (),
+        "report": session.report,
+        "report_error": session.report_error,
         "drain": session.drain_status,
         "checks": session.checks,
     }

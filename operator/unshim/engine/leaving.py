@@ -6,10 +6,11 @@ import logging
 
 from unshim.core.decide import CONTAINERD_SOCKET, Decision, Result, View
 from unshim.core.objects import CRI_SOCKET_ANNOTATION
-from unshim.engine import telling
+from unshim.engine import reporting, telling
 from unshim.engine.session import Session
 from unshim.engine.tools import Tools, Wait
 from unshim.errors import Retryable
+from unshim.report.model import found as words
 
 log = logging.getLogger(__name__)
 
@@ -63,4 +64,7 @@ def closing(session: Session, view: View, decision: Decision) -> str:
                 f"node {node} could not be brought back: {detail}. It stays cordoned and nothing "
                 f"was deleted. Next: unshim journal {node}; see docs/runbook.md."
             )
+        case Result.AUDITED:
+            found = words(session.findings)
+            return f"node {node}: {found}. Nothing was changed.{reporting.pointer(session)}"
     return detail

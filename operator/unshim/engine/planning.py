@@ -6,16 +6,21 @@ import difflib
 import re
 from collections.abc import Mapping, Sequence
 
+from unshim.audit.snapshot import Snapshot
+from unshim.audit.survey import survey
 from unshim.core import edits
 from unshim.core.facts import NodeFacts
-from unshim.core.objects import Manifest
 from unshim.core.options import Options
+from unshim.core.plan import NodePlan, PlannedStep
 from unshim.core.steps import FileChange, FileStep, Playbook, ScriptStep
-from unshim.engine.session import Session
+from unshim.engine import canaries
+from unshim.engine.tools import Tools
+from unshim.errors import StepFailed, UnsupportedNode
 from unshim.ports import Machine
+from unshim.report.planned import node_plan
 
 _PASSWORD = re.compile(r"://[^\s/@\"']+@")  # proxies may carry user and password
-MAX_DIFF = 4000  # characters of one file's diff in a status
+CANNOT_TELL = 2  # exit code of a check that is neither yes nor no
 
 Changes = Mapping[str, tuple[FileChange, ...]]
 
@@ -26,33 +31,52 @@ def changes(playbook: Playbook, facts: NodeFacts, options: Options) -> Changes:
     return {step.name: edits.EDITS[step.edit](facts, options) for step in files}
 
 
-def preview(
-    playbook: Playbook,
-    session: Session,
-    facts: NodeFacts,
-    machine: Machine,
-    pods: Sequence[Manifest],
-) -> tuple[Mapping[str, str], ...]:
-    """One entry for each step, in order: its state, and the diff for files."""
-    scripts = [step for step in playbook.steps if isinstance(step, ScriptStep)]
-    codes = machine.checks(scripts, edits.variables(facts, session.options, pods))
-    return tuple(
-        _file_entry(step, session.changes[step.name])
+def plan(tools: Tools, playbook: Playbook, machine: Machine, before: Snapshot) -> NodePlan | None:
+    """What a run would do to the snapshot's one target. Reads only; raises NodeUnreachable.
+
+    None where no run could begin: the node does not run Docker, or an edit refuses it. Findings
+    say so.
+    """
+    (node,) = survey(before).nodes
+    facts, options = node.facts, before.options
+    if facts is None or options is None or not node.on_docker:
+        return None
+    try:
+        wanted = changes(playbook, facts, options)
+        served = canaries.served(tools, options, node.pods)
+        variables = edits.variables(facts, options, served)
+    except UnsupportedNode:
+        return None
+    codes = _checks(playbook, machine, variables)
+    steps = (
+        _file_step(step, wanted[step.name])
         if isinstance(step, FileStep)
-        else _script_entry(step, codes.get(step.name))
+        else _script_step(step, codes.get(step.name))
         for step in playbook.steps
     )
+    return node_plan(tuple(steps), node, facts)
 
 
-def _file_entry(step: FileStep, wanted: Sequence[FileChange]) -> Mapping[str, str]:
-    state = "would apply" if wanted else "already so"
+def _checks(
+    playbook: Playbook, machine: Machine, variables: Mapping[str, str]
+) -> Mapping[str, int]:
+    """Exit codes by step; where the node cannot run the checks, none of them can tell."""
+    scripts = [step for step in playbook.steps if isinstance(step, ScriptStep)]
+    try:
+        return machine.checks(scripts, variables)
+    except StepFailed:
+        return {step.name: CANNOT_TELL for step in scripts if step.check}
+
+
+def _file_step(step: FileStep, wanted: Sequence[FileChange]) -> PlannedStep:
     diff = "".join(difference(change) for change in wanted)
-    return {"step": step.name, "summary": step.summary, "state": state, "diff": diff[:MAX_DIFF]}
+    state = "would apply" if wanted else "already so"
+    return PlannedStep(step=step.name, summary=step.summary, state=state, diff=diff)
 
 
-def _script_entry(step: ScriptStep, code: int | None) -> Mapping[str, str]:
+def _script_step(step: ScriptStep, code: int | None) -> PlannedStep:
     state = {0: "already so", 1: "would apply", None: "would apply"}.get(code, "cannot tell")
-    return {"step": step.name, "summary": step.summary, "state": state, "diff": ""}
+    return PlannedStep(step=step.name, summary=step.summary, state=state)
 
 
 def difference(change: FileChange) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 
-from unshim.core import bundle, edits, images, proof
+from unshim.core import bundle, edits, proof
 from unshim.core.decide import Decision, View
 from unshim.core.journal import Event
 from unshim.core.objects import CRI_SOCKET_ANNOTATION, Stamp
 from unshim.drain import Drain
-from unshim.engine import canaries, looking, planning, preflight, telling
+from unshim.engine import canaries, looking, planning, preflight, reporting, telling
 from unshim.engine.session import Session
 from unshim.engine.tools import Tools, Wait
 
@@ -17,16 +17,24 @@ log = logging.getLogger(__name__)
 
 
 def audit(tools: Tools, session: Session, view: View, _: Decision) -> Wait | None:
-    """Run the rules and plan every file; a blocker refuses a real run, and nothing is touched."""
+    """Run the rules and plan every file; a blocker refuses a real run, and nothing is touched.
+
+    Where the run ends here, it leaves a plan and a report.
+    """
     machine = looking.connected(tools, session, view.node)
     facts = session.facts or machine.facts()
     session.facts = facts
-    preflight.check(tools, session, view, facts)
+    before = preflight.snapshot(tools, session, view, facts)
+    session.findings = preflight.findings(before, session.options)
     playbook = tools.playbooks(session.options.playbook)
-    session.changes = planning.changes(playbook, facts, session.options)
-    if session.options.dry_run:
-        pods = tools.cluster.pods_on(view.node.name)
-        session.plan = planning.preview(playbook, session, facts, machine, pods)
+    if session.blocked or session.options.dry_run:
+        session.plan = planning.plan(tools, playbook, machine, before)
+        reporting.keep(tools, session, view)
+    if not session.blocked:
+        session.changes = planning.changes(playbook, facts, session.options)
+    elif not session.options.dry_run:
+        report = reporting.pointer(session)
+        raise preflight.blocked(view.node.name, session.findings, report)
     session.audited = True
     session.reached |= {"Audited"}
     return None
@@ -45,8 +53,7 @@ def stage(tools: Tools, session: Session, view: View, _: Decision) -> Wait | Non
 def _upload(tools: Tools, session: Session, view: View) -> None:
     assert session.facts is not None  # noqa: S101  AUDIT always comes before STAGE
     pods = tools.cluster.pods_on(view.node.name)
-    canary = canaries.image(tools, session)
-    served = [*pods, images.canary_pod(canary)] if canary else pods
+    served = canaries.served(tools, session.options, pods)
     playbook = tools.playbooks(session.options.playbook)
     baseline = proof.baseline(view.node, pods, session.facts)
     meta = {

@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from unshim.audit.finding import Finding
 from unshim.core.decide import Action
 from unshim.core.facts import NodeFacts
 from unshim.core.objects import RunState
 from unshim.core.options import Options
+from unshim.core.plan import NodePlan
 from unshim.core.status import Progress
 from unshim.drain import Drain
 from unshim.ports import Machine
@@ -20,12 +22,16 @@ Publish = Callable[[Progress], None]
 
 @dataclass(slots=True, kw_only=True)
 class Session:
-    """One run in one process. `holder` names this process in the node's Lease."""
+    """One run in one process. `holder` names this process in the node's Lease.
+
+    `migration` is the NodeMigration's name; a run from the command line has none.
+    """
 
     run: str
     options: Options
     holder: str
     publish: Publish = field(default=lambda _: None)
+    migration: str = ""
     go_back: str = ""  # why to roll back: a person's wish, or a failed action
     detail: str = ""  # the failed action's own words
 
@@ -38,7 +44,6 @@ class Session:
     facts: NodeFacts | None = None
     changes: Mapping[str, Any] = field(default_factory=dict)  # step name -> FileChanges
     audited: bool = False
-    blocked: bool = False
     drained: bool = False
     drain: Drain | None = None
     canary_started: bool = False
@@ -47,14 +52,20 @@ class Session:
     restored: bool = False
     restore_since: datetime | None = None
     reached: frozenset[str] = frozenset()
-    findings: tuple[Mapping[str, str], ...] = ()
-    counts: Mapping[str, int] = field(default_factory=dict)
-    plan: tuple[Mapping[str, str], ...] = ()
+    findings: tuple[Finding, ...] = ()
+    plan: NodePlan | None = None
+    report: str = ""  # "namespace/name" of the ConfigMap that holds it
+    report_error: str = ""  # why there is none
     checks: tuple[Mapping[str, Any], ...] = ()
     drain_status: Mapping[str, Any] | None = None
     last: Progress | None = None
     action: Action | None = None  # what was done last, so that a log line is written once
     events: set[str] = field(default_factory=set)
+
+    @property
+    def blocked(self) -> bool:
+        """The audit found what refuses a run."""
+        return any(finding.blocks for finding in self.findings)
 
     def disconnect(self) -> None:
         """Drop the connection; the next look opens a new one and reads the journal again."""

@@ -6,8 +6,9 @@
 from collections.abc import Callable, Mapping
 
 from unshim.audit.finding import Finding
+from unshim.core.plan import NodePlan, PlannedStep, Plans
 from unshim.report import junit, page, sarif, structured, table
-from unshim.report.model import Meta, NodePlan, Plans, Step
+from unshim.report.model import Meta
 
 Renderer = Callable[[tuple[Finding, ...], Plans, Meta], str]
 
@@ -20,4 +21,4 @@ RENDERERS: Mapping[str, Renderer] = {
     "html": page.render,
 }
 
-__all__ = ["RENDERERS", "Meta", "NodePlan", "Plans", "Renderer", "Step"]
+__all__ = ["RENDERERS", "Meta", "NodePlan", "PlannedStep", "Plans", "Renderer"]

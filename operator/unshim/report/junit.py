@@ -1,4 +1,7 @@
-"""Findings as JUnit XML: one suite per rule, one test case per object. Blockers are failures."""
+"""Findings as JUnit XML: one suite per rule, one test case per object. Blockers are failures.
+
+What a migration would do is the output of the suite `plan`, one test case per node.
+"""
 
 from __future__ import annotations
 
@@ -7,18 +10,21 @@ from xml.sax.saxutils import escape, quoteattr
 
 from unshim.audit import RULES
 from unshim.audit.finding import Finding, Severity
-from unshim.report.model import Meta, Plans, clean
+from unshim.core.plan import Plans
+from unshim.report import table
+from unshim.report.model import Meta, clean
 
 
-def render(findings: tuple[Finding, ...], _plans: Plans, meta: Meta) -> str:
+def render(findings: tuple[Finding, ...], plans: Plans, meta: Meta) -> str:
     """Rules without findings have one test case that passed."""
     by_rule: dict[str, list[Finding]] = {rule.id: [] for rule in RULES}
     for finding in findings:
         by_rule.setdefault(finding.rule, []).append(finding)
     failed = sum(finding.blocks for finding in findings)
-    tests = sum(max(len(found), 1) for found in by_rule.values())
+    tests = sum(max(len(found), 1) for found in by_rule.values()) + len(plans)
     stamp = _attribute(meta.at.isoformat(timespec="seconds"))
     suites = [_suite(rule, found, stamp) for rule, found in by_rule.items()]
+    suites += [_planned(plans, stamp)] if plans else []
     head = f'<testsuites name="unshim audit" tests="{tests}" failures="{failed}">'
     return "\n".join(['<?xml version="1.0" encoding="UTF-8"?>', head, *suites, "</testsuites>", ""])
 
@@ -27,8 +33,21 @@ def _suite(rule: str, found: Sequence[Finding], stamp: str) -> str:
     failed = sum(finding.blocks for finding in found)
     skipped = sum(bool(finding.suppressed_by) for finding in found)
     cases = [_case(finding) for finding in found] or [_passed(rule)]
+    return _joined(rule, cases, stamp, failed, skipped)
+
+
+def _planned(plans: Plans, stamp: str) -> str:
+    cases = [
+        f'    <testcase classname="plan" name={_attribute(node)}>'
+        f"<system-out>{escape(clean(table.plan_parts({node: plan})[0]))}</system-out></testcase>"
+        for node, plan in sorted(plans.items())
+    ]
+    return _joined("plan", cases, stamp)
+
+
+def _joined(name: str, cases: Sequence[str], stamp: str, failed: int = 0, skipped: int = 0) -> str:
     head = (
-        f'  <testsuite name={_attribute(rule)} tests="{len(cases)}" failures="{failed}" '
+        f'  <testsuite name={_attribute(name)} tests="{len(cases)}" failures="{failed}" '
         f'errors="0" skipped="{skipped}" timestamp={stamp}>'
     )
     return "\n".join([head, *cases, "  </testsuite>"])

@@ -3,54 +3,26 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from unshim.audit.finding import Finding
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """One step of a migration. `state` is "would apply", "already so" or "cannot tell"."""
-
-    step: str
-    summary: str
-    state: str
-    diff: str = ""  # unified; empty for scripts
-
-    @classmethod
-    def of(cls, entry: Mapping[str, str]) -> Step:
-        """From an entry of a dry run's plan."""
-        fields = ("step", "summary", "state", "diff")
-        return cls(**{name: str(entry.get(name, "")) for name in fields})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NodePlan:
-    """What a migration of one node would do, and what it would cost.
-
-    `down_seconds` is how long pods that stay on the node are down: (least, most).
-    """
-
-    steps: tuple[Step, ...] = ()
-    images: int = 0
-    image_bytes: int = 0
-    down_seconds: tuple[int, int] | None = None
-
-
-Plans = Mapping[str, NodePlan]
+from unshim.audit.finding import Finding, counts
+from unshim.core.plan import NodePlan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Meta:
-    """When, by which version and over what the audit was made. `scope` is for people."""
+    """When, by which version and over what the audit was made. `scope` is for people.
+
+    `notes` say what a reader must know of the report itself, such as what was left out of it.
+    """
 
     at: datetime
     version: str
     scope: str = ""
     nodes: int = 0
     workloads: int = 0
+    notes: tuple[str, ...] = ()
 
 
 #: What no terminal, XML document or YAML stream should be sent: control characters and surrogates.
@@ -78,6 +50,12 @@ def verdict(findings: tuple[Finding, ...]) -> str:
     return "No blocker: a migration may begin."
 
 
+def found(findings: tuple[Finding, ...]) -> str:
+    """How many findings of each severity: `1 blocker, 3 warning`."""
+    told = (f"{count} {word}" for word, count in counts(findings).items() if count)
+    return ", ".join(told) or "nothing found"
+
+
 def size(count: int) -> str:
     """Bytes for people: `1.5 GiB`."""
     for unit, factor in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
@@ -89,8 +67,8 @@ def size(count: int) -> str:
 def cost(plan: NodePlan) -> str:
     """The plan's numbers in one line; empty when it has none."""
     told = []
-    if plan.images:
-        told.append(f"{plan.images} images to copy ({size(plan.image_bytes)})")
+    if plan.handover:
+        told.append(f"{len(plan.handover)} images to copy ({size(plan.image_bytes)})")
     if plan.down_seconds is not None:
         least, most = plan.down_seconds
         told.append(f"pods that stay are down for {least} to {most} s")

@@ -11,8 +11,9 @@ import hashlib
 from collections.abc import Sequence
 from html import escape
 
-from unshim.audit.finding import Finding, Severity, counts
-from unshim.report.model import Meta, NodePlan, Plans, Step, clean, cost, verdict
+from unshim.audit.finding import Finding, Severity
+from unshim.core.plan import NodePlan, PlannedStep, Plans
+from unshim.report.model import Meta, clean, cost, found, size, verdict
 from unshim.report.page_parts import SCRIPT, STYLE
 
 _COLUMNS = ("Severity", "Rule", "Object", "Nodes", "What")
@@ -30,6 +31,7 @@ def render(findings: tuple[Finding, ...], plans: Plans, meta: Meta) -> str:
             "<h1>unshim audit</h1>",
             f'<p class="about">{_about(findings, meta)}</p>',
             _verdict(findings),
+            *(f"<p>{_text(note)}</p>" for note in meta.notes),
             _tools(findings),
             _table(findings),
             *(_plan(node, plan) for node, plan in sorted(plans.items())),
@@ -63,9 +65,8 @@ def _head() -> str:
 
 
 def _about(findings: tuple[Finding, ...], meta: Meta) -> str:
-    found = ", ".join(f"{count} {word}" for word, count in counts(findings).items() if count)
     told = [meta.scope, meta.at.strftime("%Y-%m-%d %H:%M UTC"), f"unshim {meta.version}"]
-    return _text(" · ".join(part for part in (*told, found or "nothing found") if part))
+    return _text(" · ".join(part for part in (*told, found(findings)) if part))
 
 
 def _verdict(findings: tuple[Finding, ...]) -> str:
@@ -140,12 +141,18 @@ def _plan(node: str, plan: NodePlan) -> str:
     return (
         f"<h2>What a migration of {_text(node)} would do</h2>"
         + (f"<p>{_text(told)}</p>" if told else "")
+        + _images(plan)
         + "<table><thead><tr><th>Step</th><th>State</th><th>What</th></tr></thead>"
         f"<tbody>{steps}</tbody></table>"
     )
 
 
-def _step(step: Step) -> str:
+def _images(plan: NodePlan) -> str:
+    rows = "".join(f"<li>{_text(name)} ({size(count)})</li>" for name, count in plan.handover)
+    return f"<details><summary>Images to copy</summary><ul>{rows}</ul></details>" if rows else ""
+
+
+def _step(step: PlannedStep) -> str:
     lines = "\n".join(_diff_line(text) for text in step.diff.splitlines())
     diff = f"<pre>{lines}</pre>" if step.diff else ""
     return (

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from unshim.audit.rules.kubelet import may_probe_metadata
 from unshim.audit.survey import NodeView
 from unshim.core import edits, eviction, images
 from unshim.core.eviction import Verdict
 from unshim.core.facts import NodeFacts
-from unshim.core.objects import Manifest
+from unshim.core.plan import NodePlan, PlannedStep
 from unshim.errors import UnsupportedNode
-from unshim.report.model import NodePlan, Step
 
 #: Measured on kubeadm 1.20.2 nodes with Docker 20.10 and containerd 1.6: stopping and starting the
 #: services takes 1.3 s, the kubelet's start 0.5 s, and the first pods run about a second later.
@@ -20,22 +19,16 @@ FLOOR_SECONDS = 3
 METADATA_SECONDS = 9
 
 
-def node_plan(entries: Sequence[Mapping[str, str]], node: NodeView, facts: NodeFacts) -> NodePlan:
-    """`entries` are a dry run's: step, summary, state and diff of each step, in order."""
-    count, size = _to_copy(facts, node.pods)
-    return NodePlan(
-        steps=tuple(Step.of(entry) for entry in entries),
-        images=count,
-        image_bytes=size,
-        down_seconds=down_seconds(node),
-    )
-
-
-def _to_copy(facts: NodeFacts, pods: Sequence[Manifest]) -> tuple[int, int]:
+def node_plan(steps: Sequence[PlannedStep], node: NodeView, facts: NodeFacts) -> NodePlan:
+    """The steps, in order, with the numbers that the facts give."""
     try:
-        return len(images.handover(facts, pods)), images.handover_bytes(facts, pods)
+        handover = images.handover_sizes(facts, node.pods)
+        total = images.handover_bytes(facts, node.pods)
     except UnsupportedNode:
-        return 0, 0
+        handover, total = (), 0
+    return NodePlan(
+        steps=tuple(steps), handover=handover, image_bytes=total, down_seconds=down_seconds(node)
+    )
 
 
 def down_seconds(node: NodeView) -> tuple[int, int]:

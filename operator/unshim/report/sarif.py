@@ -1,7 +1,8 @@
 """Findings as SARIF 2.1.0, for code scanning and editors.
 
 Objects of a cluster have no file, so their location is `kubernetes/NAMESPACE/KIND/NAME`, besides
-the logical location; findings in manifests have the file and line.
+the logical location; findings in manifests have the file and line. What a migration would do is no
+result of an analysis: it is among the properties of the run, as in the JSON.
 """
 
 from __future__ import annotations
@@ -14,13 +15,15 @@ from urllib.parse import quote
 from unshim.audit import RULES
 from unshim.audit.finding import Finding, Severity
 from unshim.audit.rule import Rule
-from unshim.report.model import Meta, Plans
+from unshim.core.plan import Plans
+from unshim.report.model import Meta
+from unshim.report.structured import plan_document
 
 _LEVELS = {Severity.BLOCKER: "error", Severity.WARNING: "warning", Severity.INFO: "note"}
 _INDEXES = {rule.id: index for index, rule in enumerate(RULES)}
 
 
-def render(findings: tuple[Finding, ...], _plans: Plans, meta: Meta) -> str:
+def render(findings: tuple[Finding, ...], plans: Plans, meta: Meta) -> str:
     driver = {
         "name": "unshim",
         "semanticVersion": meta.version,
@@ -34,6 +37,9 @@ def render(findings: tuple[Finding, ...], _plans: Plans, meta: Meta) -> str:
         ],
         "results": [_result(finding) for finding in findings],
     }
+    if plans:
+        told = {node: plan_document(plan) for node, plan in sorted(plans.items())}
+        run["properties"] = {"plans": told}
     document = {
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
         "version": "2.1.0",

@@ -6,8 +6,9 @@ import json
 from typing import Any
 
 from unshim.audit.finding import Finding, counts
+from unshim.core.plan import NodePlan, Plans
 from unshim.report import yaml_text
-from unshim.report.model import Meta, NodePlan, Plans
+from unshim.report.model import Meta
 
 SCHEMA = "unshim.dev/audit/v1alpha1"
 
@@ -29,10 +30,11 @@ def document(findings: tuple[Finding, ...], plans: Plans, meta: Meta) -> dict[st
         "scope": meta.scope,
         "nodes": meta.nodes,
         "workloads": meta.workloads,
+        "notes": list(meta.notes),
         "counts": counts(findings),
         "blocked": any(finding.blocks for finding in findings),
         "findings": [_finding(finding) for finding in findings],
-        "plans": {node: _plan(plan) for node, plan in sorted(plans.items())},
+        "plans": {node: plan_document(plan) for node, plan in sorted(plans.items())},
     }
 
 
@@ -56,14 +58,16 @@ def _finding(finding: Finding) -> dict[str, Any]:
     }
 
 
-def _plan(plan: NodePlan) -> dict[str, Any]:
+def plan_document(plan: NodePlan) -> dict[str, Any]:
+    """A node's plan as plain data."""
     down = list(plan.down_seconds) if plan.down_seconds is not None else None
     steps = [
         {"step": s.step, "summary": s.summary, "state": s.state, "diff": s.diff} for s in plan.steps
     ]
     return {
         "steps": steps,
-        "images": plan.images,
+        "images": len(plan.handover),
+        "handover": [{"image": name, "bytes": count} for name, count in plan.handover],
         "imageBytes": plan.image_bytes,
         "downSeconds": down,
     }

@@ -6,8 +6,9 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from unshim.audit.finding import Finding, Subject, counts
-from unshim.report.model import Meta, NodePlan, Plans, clean, cost, line, verdict
+from unshim.audit.finding import Finding, Subject
+from unshim.core.plan import PlannedStep, Plans
+from unshim.report.model import Meta, clean, cost, found, line, size, verdict
 
 WIDTH = 120
 ALIKE = 3  # as many nodes of which the same is said are one line
@@ -16,17 +17,16 @@ _HEADER = ("SEVERITY", "RULE", "OBJECT", "WHAT")
 
 def render(findings: tuple[Finding, ...], plans: Plans, meta: Meta) -> str:
     """The whole report, at most WIDTH columns wide where names allow."""
-    parts = [_summary(findings, meta)]
+    parts = ["\n".join([_summary(findings, meta), *map(line, meta.notes)])]
     if findings:
         parts += ["\n".join(_rows(findings)), "\n".join(_fixes(findings))]
-    parts += ["\n".join(_plan(node, plan)) for node, plan in sorted(plans.items())]
+    parts += plan_parts(plans)
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def _summary(findings: tuple[Finding, ...], meta: Meta) -> str:
-    found = ", ".join(f"{count} {word}" for word, count in counts(findings).items() if count)
     over = f" of {line(meta.scope)}" if meta.scope else ""
-    return f"Audit{over}: {found or 'nothing found'}. {verdict(findings)}"
+    return f"Audit{over}: {found(findings)}. {verdict(findings)}"
 
 
 def _rows(findings: Sequence[Finding]) -> Iterator[str]:
@@ -111,10 +111,21 @@ def _paragraph(text: str) -> list[str]:
     return _wrapped(line(text), WIDTH - 4, "    ")
 
 
-def _plan(node: str, plan: NodePlan) -> Iterator[str]:
-    yield f"A migration of {node} would run {len(plan.steps)} steps:"
-    for step in plan.steps:
+def plan_parts(plans: Plans) -> list[str]:
+    """What a migration would do: said once for nodes of which the same is true."""
+    alike: dict[tuple[PlannedStep, ...], list[str]] = {}
+    for node, plan in sorted(plans.items()):
+        alike.setdefault(plan.steps, []).append(node)
+    return ["\n".join(_plan(steps, nodes, plans)) for steps, nodes in alike.items()]
+
+
+def _plan(steps: Sequence[PlannedStep], nodes: Sequence[str], plans: Plans) -> Iterator[str]:
+    names = ", ".join(line(node) for node in nodes)
+    yield from _wrapped(f"A migration of {names} would run {len(steps)} steps:", WIDTH)
+    for step in steps:
         yield f"  {step.state:<12}  {step.step}: {line(step.summary)}"
         yield from ("      " + clean(text) for text in step.diff.splitlines())
-    if told := cost(plan):
-        yield f"  {told}"
+    for node in nodes:
+        if told := cost(plans[node]):
+            yield f"  {line(node)}: {told}"
+        yield from (f"      {line(name)} ({size(count)})" for name, count in plans[node].handover)
