@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.lab import dockerfile, operator_image, python_base
 from unshim.settings import Settings
 
 ROOT = Path(__file__).parent.parent
@@ -188,6 +189,17 @@ def test_images() -> None:
     objects = render(image={"digest": digest}, canary={"image": "-"})
     assert pod(objects)["containers"][0]["image"] == f"registry.example/unshim@{digest}"
     assert env(objects)["UNSHIM_CANARY_IMAGE"] == "-"
+
+
+def test_the_image_is_made_for_this_pod() -> None:
+    """The Dockerfile's user, entry point and arguments are those that the pod counts on."""
+    image = dockerfile.final_config(operator_image.stages()[-1], python_base.CONFIG)
+    spec = pod(render())
+    (container,) = spec["containers"]
+    user = spec["securityContext"]
+    assert image["User"] == f"{user['runAsUser']}:{user['runAsGroup']}"
+    assert (image["Entrypoint"], image["Cmd"]) == (["unshim"], container["args"])
+    assert "command" not in container
 
 
 def rights(objects: Objects) -> dict[str, set[str]]:

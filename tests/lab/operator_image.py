@@ -18,12 +18,13 @@ from pathlib import Path, PurePosixPath
 from tests.lab import builds, dockerfile, layers, python_base
 from tests.lab.dockerfile import Config, Instruction, Stage
 from tests.lab.nodes import Node
-from tests.lab.places import HERE, key
+from tests.lab.places import CACHE, HERE, key
 from tests.lab.shells import run, say
 
 ROOT = HERE.parent.parent
 DOCKERFILE = ROOT / "Dockerfile"
 WHEELS = "mnt"  # an empty folder of Debian, where RUN finds the wheels
+KEPT = 4  # images in the cache, the one in the making among them
 CONTEXT = ""  # the root that COPY reads when it names no stage
 
 
@@ -80,6 +81,7 @@ def _wheels(version: str) -> Path:
 
 def _build(folder: Path) -> None:
     say("building the operator's image")
+    _forget_old()
     work, roots = folder / "work", {CONTEXT: ROOT}
     with ExitStack() as mounts:
         for stage in stages():
@@ -90,6 +92,13 @@ def _build(folder: Path) -> None:
     layers.layer(last / "upper", folder / "layer.tar")
     (folder / "config.json").write_text(json.dumps(config))
     shutil.rmtree(work)
+
+
+def _forget_old() -> None:
+    """Every change of the code makes an image; only the last few are worth their space."""
+    newest_last = sorted(CACHE.glob("operator-*"), key=lambda path: path.stat().st_mtime)
+    for path in newest_last[:-KEPT]:
+        shutil.rmtree(path)
 
 
 @contextmanager
