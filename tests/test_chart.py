@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.lab import dockerfile, operator_image, python_base
 from unshim.settings import Settings
 
 ROOT = Path(__file__).parent.parent
@@ -190,6 +191,17 @@ def test_images() -> None:
     assert env(objects)["UNSHIM_CANARY_IMAGE"] == "-"
 
 
+def test_the_image_is_made_for_this_pod() -> None:
+    """The Dockerfile's user, entry point and arguments are those that the pod counts on."""
+    image = dockerfile.final_config(operator_image.stages()[-1], python_base.CONFIG)
+    spec = pod(render())
+    (container,) = spec["containers"]
+    user = spec["securityContext"]
+    assert image["User"] == f"{user['runAsUser']}:{user['runAsGroup']}"
+    assert (image["Entrypoint"], image["Cmd"]) == (["unshim"], container["args"])
+    assert "command" not in container
+
+
 def rights(objects: Objects) -> dict[str, set[str]]:
     """`namespace/group/resource` -> verbs; the namespace is * for a ClusterRole."""
     found: dict[str, set[str]] = {}
@@ -206,10 +218,10 @@ def rights(objects: Objects) -> dict[str, set[str]]:
 
 
 def test_rights_are_exact() -> None:
-    """Every right is one the operator uses (see test_lab); a new one has to be argued here."""
+    """Every right is used (tests/integration/test_helm.py sees it); argue for a new one here."""
     assert rights(render()) == {
-        "* unshim.dev/nodemigrations": {"get", "list", "watch", "patch"},
-        "* unshim.dev/nodemigrations/status": {"get", "patch"},
+        "* unshim.dev/nodemigrations": {"list", "watch", "patch"},
+        "* unshim.dev/nodemigrations/status": {"patch"},
         "* apiextensions.k8s.io/customresourcedefinitions": {"list", "watch"},
         "* /nodes": {"get", "list", "patch"},
         "* /pods": {"list"},

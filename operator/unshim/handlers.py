@@ -127,11 +127,14 @@ def run(settings: Settings, liveness: str) -> None:
     """Run the operator until it is told to stop. Standalone: our own Lease guards each node."""
     registry = kopf.OperatorRegistry()
     register(registry, settings)
+    identity: Any = wiring.holder()  # a type that kopf keeps to itself
     with quiet("kopf.objects"), quiet("paramiko"):
         kopf.run(
             registry=registry,
             clusterwide=True,
             standalone=True,
+            # kopf's default asks for the user's name; a pod's user id has none
+            identity=identity,
             liveness_endpoint=liveness or None,
             memo=kopf.Memo(),
         )

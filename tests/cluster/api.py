@@ -1,7 +1,7 @@
 """A small API server over real HTTP that holds state: objects, versions, conflicts, evictions.
 
 It stands in for the server in tests of faults that a real one cannot be told to have. What it
-claims about Kubernetes is checked against a real 1.20 server in test_lab.py.
+claims about Kubernetes is checked against a real 1.20 server in `lab/`.
 """
 
 from __future__ import annotations

@@ -13,13 +13,14 @@ from tests.integration import faults, observing
 from tests.lab import Lab
 
 WORKERS = ("worker-1", "worker-2")
+NAME = os.environ.get("UNSHIM_IT_LAB", "it")  # two checkouts on one machine need two names
 
 
 @pytest.fixture(scope="package")
 def shared_lab() -> Iterator[Lab]:
-    """UNSHIM_IT_KEEP=1 uses a lab `it` that is there already, and leaves it running."""
+    """UNSHIM_IT_KEEP=1 uses a lab of that name that is there already, and leaves it running."""
     keep = bool(os.environ.get("UNSHIM_IT_KEEP"))
-    lab = Lab.attach("it") if keep else Lab.up(name="it")
+    lab = Lab.attach(NAME) if keep else Lab.up(name=NAME)
     try:
         unshim.install(lab)
         yield lab
