@@ -84,6 +84,11 @@ class Node:
 
     def wait_booted(self, timeout: float = 60) -> None:
         wait(self._up, timeout, f"{self.name} to boot")
+        # one boot in many systemd cannot place this unit's process (219/CGROUP), so early in a boot
+        self.exec(
+            "systemctl is-active -q lab-cgroups || "
+            "{ systemctl restart lab-cgroups && systemctl try-restart containerd docker kubelet; }"
+        )
 
     def _up(self) -> bool:
         done = self.exec("systemctl is-active ssh dbus", check=False) if self.leader else None
