@@ -17,6 +17,7 @@ _KINDS = {
     "config_maps": "ConfigMap",
     "runtime_classes": "RuntimeClass",
     "security_policies": "PodSecurityPolicy",
+    "services": "Service",
 }
 
 
@@ -32,7 +33,7 @@ def taken(snapshot: Snapshot) -> Intake:
 def _listed(snapshot: Snapshot) -> Iterator[tuple[str, Any]]:
     yield from (("Node", node) for node in snapshot.nodes)
     yield from (("Pod", pod) for pod in snapshot.pods)
-    yield from ((str(c["kind"]), c) for c in snapshot.controllers)
+    yield from ((str(c["kind"]), c) for c in (*snapshot.controllers, *snapshot.webhooks))
     for field, kind in _KINDS.items():
         yield from ((kind, item) for item in getattr(snapshot, field))
 
