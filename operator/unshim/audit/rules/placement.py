@@ -96,7 +96,8 @@ def _data(pod: Manifest) -> Iterator[str]:
     link=links.DRAIN,
 )
 def nowhere_to_go(node: NodeView, survey: Survey) -> Iterator[Hit]:
-    if not survey.snapshot.whole_cluster or survey.open_nodes - {node.name}:
+    others = len(survey.open_nodes) - (node.name in survey.open_nodes)
+    if not survey.snapshot.whole_cluster or others:
         return
     if count := len(leaving(node)):
         yield Hit(message=f"{count} pods of {node.name} would wait until it is back")
