@@ -255,11 +255,16 @@ def node_path(volume: Manifest) -> str:
 
 
 def _sub_path(mount: Manifest, container: Manifest) -> str:
-    """subPath, or subPathExpr with the container's own variables put in."""
-    expression = str(mount.get("subPath") or mount.get("subPathExpr") or "")
-    for variable in container.get("env") or () if "$(" in expression else ():
-        expression = expression.replace(f"$({variable.get('name')})", str(variable.get("value")))
-    return expression
+    """subPath, or subPathExpr with the container's own variables put in.
+
+    What cannot be known, such as a pod's name, is cut off: the folder above it is within reach.
+    """
+    path = str(mount.get("subPath") or mount.get("subPathExpr") or "")
+    for variable in container.get("env") or () if "$(" in path else ():
+        if variable.get("value") is not None:
+            path = path.replace(f"$({variable['name']})", str(variable["value"]))
+    known, cut, _ = path.partition("$(")
+    return known.rpartition("/")[0] if cut else known
 
 
 def _mounts(volume: str, containers: Sequence[Manifest]) -> list[tuple[str, tuple[str, ...], bool]]:
