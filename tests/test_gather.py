@@ -213,6 +213,31 @@ def test_the_kubelet_s_config_file_is_found_however_it_is_given(
     assert facts.kubelet.config_text == "cgroupDriver: systemd\n"
 
 
+def test_firewall_rules_in_docker_s_chain_are_read(tools: Tools) -> None:
+    """Those that somebody added; Docker's own lone RETURN and other chains are left out."""
+    tools.service("docker.service", "dockerd")
+    tools.add("docker", 'printf \'{"ServerVersion":"20.10.24"}\'')
+    rules = ":DOCKER-USER - [0:0]\n-A FORWARD -j DOCKER-USER\n-A DOCKER-USER -i eth0 -j DROP\n"
+    tools.add("iptables-save", f"cat <<'END'\n{rules}-A DOCKER-USER -j RETURN\nEND")
+    facts = gather.facts(LocalShell(path=str(tools.folder)), "here")
+    assert facts.docker_firewall == ("-A DOCKER-USER -i eth0 -j DROP",)
+
+
+@pytest.mark.parametrize(("ftype", "told"), [("0", False), ("1", True)])
+def test_an_old_xfs_is_known_by_its_ftype(tools: Tools, ftype: str, told: bool) -> None:
+    """xfs_info is asked for the mount point, and only of an XFS."""
+    tools.add(
+        "df",
+        "echo Filesystem Type 1-blocks Used Available Capacity Mounted\n"
+        "echo /dev/sda1 xfs 1000 400 600 40% /mnt/point",
+    )
+    tools.add("xfs_info", f'[ "$1" = /mnt/point ] && echo "naming =version 2 ftype={ftype}"')
+    disks = gather.facts(LocalShell(path=str(tools.folder)), "here").disks
+    assert {(d.fstype, d.total_bytes, d.free_bytes, d.d_type) for d in disks} == {
+        ("xfs", 1000, 600, told)
+    }
+
+
 def test_folders_that_flags_name_are_looked_at(tools: Tools, tmp_path: Path) -> None:
     """--cni-conf-dir and --cni-bin-dir, in old spelling, lead to the files in use."""
     (tmp_path / "net.d").mkdir()
@@ -253,7 +278,8 @@ def test_users_of_docker_are_found_in_cron_units_and_scripts(tmp_path: Path) -> 
         "systemd/system/agent.service": "[Service]\nExecStart=/bin/a --sock /run/docker.sock\n",
         "systemd/system/docker.service": "[Service]\nExecStart=/usr/bin/docker -d\n",
         "systemd/system/late.service": "[Unit]\nAfter=docker.service\n",
-        "logrotate.d/containers": "postrotate\n  /usr/bin/docker kill -s USR1 x\nendscript\n",
+        "logrotate.d/containers": "/var/lib/docker/containers/*/*.log {\n  rotate 5\n}\n",
+        "telegraf/telegraf.conf": '[[inputs.docker]]\n  endpoint = "unix:///run/docker.sock"\n',
     }
     for name, text in texts.items():
         (etc / name).parent.mkdir(parents=True, exist_ok=True)
@@ -265,6 +291,7 @@ def test_users_of_docker_are_found_in_cron_units_and_scripts(tmp_path: Path) -> 
         "/etc/cron.d/prune",
         "/etc/systemd/system/agent.service",
         "/etc/logrotate.d/containers",
+        "/etc/telegraf/telegraf.conf",
     }
     assert not any("//" in path for path in files)
 

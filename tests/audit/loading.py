@@ -12,11 +12,15 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from unshim.audit import Snapshot
 from unshim.core.facts import NodeFacts
-from unshim.core.objects import Eviction
+from unshim.core.objects import CRI_SOCKET_ANNOTATION, Eviction
 from unshim.core.options import Options
 
 HERE = Path(__file__).parent
 NODE = "w1"
+PEER = {
+    "metadata": {"name": "w2", "uid": "0b6c3a52-0002", "annotations": {CRI_SOCKET_ANNOTATION: ""}},
+    "status": {"nodeInfo": {"containerRuntimeVersion": "containerd://1.6.20"}},
+}
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -29,12 +33,13 @@ def base() -> dict[str, Any]:
 def snapshot(raw: Mapping[str, Any]) -> Snapshot:
     """`node` and `facts` are laid over the base; every other key is a field of Snapshot.
 
-    `nodes` replaces the base node altogether, `facts: null` means an audit without SSH.
+    Beside the base node there is w2, a worker that runs containerd and takes pods. `nodes` replaces
+    both altogether, `facts: null` means an audit without SSH.
     """
     ordinary = base()
     rest = {key: value for key, value in raw.items() if key not in ("node", "facts", "nodes")}
     node = merged(ordinary["node"], raw.get("node", {}))
-    nodes = raw.get("nodes", [node])
+    nodes = raw.get("nodes", [node, merged(ordinary["node"], PEER)])
     fields_: dict[str, Any] = {key: _field(key, value) for key, value in rest.items()}
     found = raw.get("facts", {})
     if found is not None and "nodes" not in raw:

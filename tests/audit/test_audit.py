@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.audit import loading
+from tests.audit import loading, pages
 from tests.audit.test_popular import DOCUMENTS
 from unshim.audit import (
     RULES,
@@ -145,6 +145,17 @@ def test_rules_are_well_told() -> None:
         assert not rule.title.endswith(".")
         assert rule.why.endswith(".")
         assert rule.fix.endswith(".")
+
+
+def test_every_rule_leads_to_documentation() -> None:
+    """A public page, or the rule's own section; most have a page that others keep."""
+    ours = {rule.id: rule.link for rule in RULES if not rule.link.startswith("https://")}
+    sections = (pages.DOCS / "rules.md").read_text()
+    for rule, link in ours.items():
+        assert link == f"docs/rules.md#{rule}"
+        assert f"\n## {rule}\n" in sections
+    assert len(ours) < len(RULES) / 6
+    assert not any(" " in rule.link for rule in RULES)
 
 
 def test_only_blockers_are_firm() -> None:

@@ -17,6 +17,7 @@ _KINDS = {
     "config_maps": "ConfigMap",
     "runtime_classes": "RuntimeClass",
     "security_policies": "PodSecurityPolicy",
+    "services": "Service",
 }
 
 
@@ -32,7 +33,7 @@ def taken(snapshot: Snapshot) -> Intake:
 def _listed(snapshot: Snapshot) -> Iterator[tuple[str, Any]]:
     yield from (("Node", node) for node in snapshot.nodes)
     yield from (("Pod", pod) for pod in snapshot.pods)
-    yield from ((str(c["kind"]), c) for c in snapshot.controllers)
+    yield from ((str(c["kind"]), c) for c in (*snapshot.controllers, *snapshot.webhooks))
     for field, kind in _KINDS.items():
         yield from ((kind, item) for item in getattr(snapshot, field))
 
@@ -81,3 +82,13 @@ def test_bulk_is_dropped() -> None:
     assert config_map["data"] == {"b": "y"}
     assert config_map["metadata"]["annotations"] == {"keep": "me"}
     assert "managedFields" not in config_map["metadata"]
+
+
+def test_certificates_of_webhooks_are_dropped() -> None:
+    """Where a webhook is served stays, the certificate of its authority does not."""
+    intake = Intake()
+    client = {"caBundle": "x" * 1000, "service": {"namespace": "a", "name": "b"}}
+    hooks = {"metadata": {"name": "x"}, "webhooks": [{"name": "y", "clientConfig": client}]}
+    intake.add("ValidatingWebhookConfiguration", [hooks], "admissionregistration.k8s.io/v1")
+    (kept,) = intake.snapshot(now=loading.NOW).webhooks
+    assert kept["webhooks"][0]["clientConfig"] == {"service": {"namespace": "a", "name": "b"}}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import yaml
@@ -33,7 +34,8 @@ def pods() -> Iterator[dict[str, Any]]:
     for _, document in DOCUMENTS:
         template = template_of(document) if document["kind"] != "Pod" else None
         if template is not None:
-            meta = document["metadata"]
+            meta = {"labels": {}, **document["metadata"], **(template.get("metadata") or {})}
+            meta |= {key: document["metadata"].get(key, "") for key in ("name", "namespace")}
             kind = {"Deployment": "ReplicaSet", "CronJob": "Job"}.get(
                 document["kind"], document["kind"]
             )
@@ -51,6 +53,22 @@ def test_popular_pods_do_not_stop_a_run() -> None:
     assert len(running) >= 100
     raw = {"options": {}, "targets": [loading.NODE], "whole_cluster": False, "pods": running}
     assert not blockers(audit(loading.snapshot(raw)))
+
+
+def test_popular_webhooks_do_not_stop_a_run() -> None:
+    """Each webhook answered by the one pod of a default installation, on the node that moves."""
+    files = manifests.snapshot(DOCUMENTS, now=loading.NOW)
+    whole = replace(
+        loading.snapshot({"pods": list(pods()), "budgets": list(files.budgets)}),
+        webhooks=files.webhooks,
+        services=files.services,
+    )
+    assert len(files.webhooks) >= 10
+    findings = audit(whole)
+    assert not blockers(findings)
+    told = {f.subject.name for f in findings if f.rule == "admission-webhook"}
+    assert {"istio-sidecar-injector", "aws-load-balancer-webhook"} <= told
+    assert "cert-manager-webhook" not in told
 
 
 def test_an_ordinary_node_has_no_blocker_nor_warning() -> None:

@@ -18,6 +18,8 @@ def cluster(nodes: int) -> Snapshot:
         pods=tuple(_pod(number, nodes) for number in range(4 * nodes)),
         controllers=tuple(_deployment(number) for number in range(nodes // 2)),
         budgets=tuple(_budget(number) for number in range(nodes // 5)),
+        services=tuple(_service(number) for number in range(nodes // 2)),
+        webhooks=(_webhooks(nodes // 50),),
     )
 
 
@@ -45,6 +47,19 @@ def _budget(number: int) -> dict[str, Any]:
     selector = {"matchLabels": {"app": f"app-{number}"}}
     meta = {"name": f"b{number}", "namespace": f"ns{number % 50}"}
     return {"metadata": meta, "spec": {"selector": selector}, "status": {"disruptionsAllowed": 1}}
+
+
+def _service(number: int) -> dict[str, Any]:
+    meta = {"name": f"s{number}", "namespace": f"ns{number % 50}"}
+    return {"metadata": meta, "spec": {"selector": {"app": f"app-{number}"}}}
+
+
+def _webhooks(count: int) -> dict[str, Any]:
+    rule = {"apiGroups": ["*"], "operations": ["*"], "resources": ["*/*"]}
+    services = [{"namespace": f"ns{number % 50}", "name": f"s{number}"} for number in range(count)]
+    hooks = [{"name": s["name"], "rules": [rule], "clientConfig": {"service": s}} for s in services]
+    kind = "ValidatingWebhookConfiguration"
+    return {"kind": kind, "metadata": {"name": "guard"}, "webhooks": hooks}
 
 
 def seconds(snapshot: Snapshot) -> float:

@@ -110,6 +110,18 @@ def test_units_files_and_folders_of_a_real_node() -> None:
     assert facts.limits["pod"]["Max open files"] == "20000:20000"
 
 
+def test_an_xfs_without_types_of_entries_is_known() -> None:
+    """The fifth column is XFS's ftype; other file systems leave it empty, older scripts out."""
+    rows = "/a\txfs\t10\t5\t0\n/b\txfs\t10\t5\t1\n/c\text4\t10\t5\t\n/d\text4\t10\t5\n"
+    assert [disk.d_type for disk in parse(disks=rows).disks] == [False, True, True, True]
+
+
+def test_rules_of_the_docker_user_chain_are_kept() -> None:
+    """Line by line, as iptables-save writes them."""
+    rules = "-A DOCKER-USER -i eth0 -j DROP\n-A DOCKER-USER -s 10.0.0.0/8 -j RETURN\n"
+    assert parse(docker_firewall=rules).docker_firewall == tuple(rules.splitlines())
+
+
 def test_static_pods_are_seen_on_a_control_plane() -> None:
     """The manifests of static pods are named among the paths that exist."""
     present = facts_parse.parse(CONTROL_PLANE).present

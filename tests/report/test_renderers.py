@@ -89,6 +89,7 @@ def test_table_says_everything_a_person_needs() -> None:
         "charts/web.yaml:12",
         "ignored: CI leaves next month",
         "Fix: Use BuildKit.",
+        "See: https://kubernetes.io/docs/",
         "+KUBELET_ARGS",
         "2 images to copy (1.5 GiB), pods that stay are down for 3 to 15 s",
     ):

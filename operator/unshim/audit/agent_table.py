@@ -177,4 +177,58 @@ AGENTS: tuple[Agent, ...] = (
         images="nvidia/k8s-device-plugin",
         advice="it needs nvidia as containerd's default runtime or a RuntimeClass",
     ),
+    Agent(
+        name="NVIDIA GPU Operator",
+        images="nvidia/gpu-operator",
+        advice="set operator.defaultRuntime: containerd where its version does not find out itself",
+    ),
+    Agent(
+        name="CloudWatch agent",
+        images="amazon/cloudwatch-agent|cloudwatch-agent/cloudwatch-agent",
+        advice="mount containerd's socket; without it pods have no metrics",
+    ),
+    Agent(
+        name="New Relic infrastructure agent",
+        images="newrelic/(?:nri-kubernetes|infrastructure-k8s|infrastructure-bundle|infrastructure)",
+        advice="what it samples from Docker stops; the Kubernetes integration stays",
+    ),
+    Agent(
+        name="NeuVector",
+        images="neuvector/(?:enforcer|controller|allinone)",
+        advice="set containerd.enabled in its chart, which mounts containerd's socket",
+    ),
+    Agent(
+        name="Qualys container sensor",
+        images="qualys/(?:qcs-sensor|sensor)",
+        advice="deploy its sensor for containerd; the one for Docker finds nothing",
+    ),
+    Agent(
+        name="Sematext Docker agent",
+        images="sematext/sematext-agent-docker|sematext-agent-docker",
+        docker_only=True,
+        advice="use sematext/agent",
+    ),
+    Agent(
+        name="Docker Bench for Security",
+        images="docker/docker-bench-security|docker-bench-security",
+        docker_only=True,
+        advice="it checks Docker's configuration; use kube-bench",
+    ),
+    Agent(
+        name="Docker exporter",
+        images="prometheusnet/docker_exporter|docker[-_]exporter",
+        docker_only=True,
+        advice="it exports Docker's metrics; take the kubelet's",
+    ),
+    Agent(
+        name="Ouroboros",
+        images="pyouroboros/ouroboros",
+        docker_only=True,
+        advice="it updates Docker containers; use a GitOps tool",
+    ),
+    Agent(
+        name="Buildkite agent",
+        images="buildkite/agent",
+        advice="its Docker plugins need a daemon: give it one of its own (docker:dind)",
+    ),
 )

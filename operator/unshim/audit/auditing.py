@@ -72,6 +72,8 @@ def _annotations(prepared: Survey) -> Mapping[Subject, Mapping[str, str]]:
         ("PodSecurityPolicy", snapshot.security_policies),
     ):
         found |= _of(kind, objects)
+    for hooks in snapshot.webhooks:
+        found |= _of(str(hooks.get("kind", "")), (hooks,))
     return found | {workload.subject: workload.annotations for workload in prepared.workloads}
 
 

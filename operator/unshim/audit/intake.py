@@ -22,6 +22,9 @@ _FIELDS = {
     "ConfigMap": "config_maps",
     "RuntimeClass": "runtime_classes",
     "PodSecurityPolicy": "security_policies",
+    "ValidatingWebhookConfiguration": "webhooks",
+    "MutatingWebhookConfiguration": "webhooks",
+    "Service": "services",
 }
 #: The kinds to list, with the collection's path; each is asked for where the API server has it.
 PATHS: Mapping[str, tuple[str, ...]] = {
@@ -46,6 +49,15 @@ PATHS: Mapping[str, tuple[str, ...]] = {
         "/apis/node.k8s.io/v1beta1/runtimeclasses",
     ),
     "PodSecurityPolicy": ("/apis/policy/v1beta1/podsecuritypolicies",),
+    "ValidatingWebhookConfiguration": tuple(
+        f"/apis/admissionregistration.k8s.io/{version}/validatingwebhookconfigurations"
+        for version in ("v1", "v1beta1")
+    ),
+    "MutatingWebhookConfiguration": tuple(
+        f"/apis/admissionregistration.k8s.io/{version}/mutatingwebhookconfigurations"
+        for version in ("v1", "v1beta1")
+    ),
+    "Service": ("/api/v1/services",),
 }
 _MAX_CONFIG = 256 * 1024  # characters of a ConfigMap; certificates and dashboards are longer
 _METADATA = ("name", "namespace", "uid", "labels", "annotations", "deletionTimestamp")
@@ -80,6 +92,10 @@ class Intake:
                 return {**kept, "data": _config(item)}
             case "RuntimeClass":
                 return {**kept, "handler": item.get("handler")}
+            case "Service":
+                return {**kept, "spec": {"selector": (item.get("spec") or {}).get("selector")}}
+            case "ValidatingWebhookConfiguration" | "MutatingWebhookConfiguration":
+                return {**kept, "webhooks": [_webhook(hook) for hook in item.get("webhooks") or ()]}
             case "PodTemplate":
                 return {**kept, "template": item.get("template")}
             case "Node" | "PodDisruptionBudget":
@@ -124,7 +140,15 @@ def _pod_status(pod: Manifest) -> Manifest:
     kept: dict[str, Any] = {"phase": status.get("phase", "")}
     if pod["metadata"].get("deletionTimestamp"):  # only then do container states matter
         kept |= {name: status[name] for name in _STATUSES if name in status}
+    if (pod["metadata"].get("labels") or {}).get("component") == "etcd":
+        kept["conditions"] = status.get("conditions") or []  # is this member of etcd well?
     return kept
+
+
+def _webhook(hook: Manifest) -> Manifest:
+    """Without the certificate of its authority."""
+    client = {k: v for k, v in (hook.get("clientConfig") or {}).items() if k != "caBundle"}
+    return {**hook, "clientConfig": client}
 
 
 def _config(config_map: Manifest) -> Manifest:

@@ -24,6 +24,9 @@ _FIELDS = {
     "PodDisruptionBudget": "budgets",
     "PodSecurityPolicy": "security_policies",
     "RuntimeClass": "runtime_classes",
+    "ValidatingWebhookConfiguration": "webhooks",
+    "MutatingWebhookConfiguration": "webhooks",
+    "Service": "services",
 }
 
 

@@ -22,18 +22,30 @@ DOCKER_FILES = (
     "/var/lib/dockershim",
     "/var/lib/cri-dockerd",
     "/run/docker",
+    "/run/docker.pid",
     "/usr/bin/docker",
+    "/usr/bin/dockerd",
     "/usr/local/bin/docker",
+    "/bin/docker",
+    "/etc/default/docker",
+    "/etc/sysconfig/docker",
+    "/etc/systemd/system/docker.service",
     "/etc/systemd/system/docker.service.d",
+    "/lib/systemd/system/docker.service",
+    "/usr/lib/systemd/system/docker.service",
+    "/var/log/docker",
+    "/var/log/docker.log",
 )
 
 
 def normalise(path: str) -> str:
     """One spelling for each place: no `//`, `.`, `..` or trailing slash, `/var/run` as `/run`.
 
-    `/var/run` is a link to `/run` on every systemd distribution.
+    `/var/run` is a link to `/run` on every systemd distribution, `/proc/1/root` is the node's root.
     """
     clean = posixpath.normpath("/" + path.strip().lstrip("/"))
+    if clean == "/proc/1/root" or clean.startswith("/proc/1/root/"):
+        clean = clean.removeprefix("/proc/1/root") or "/"
     if clean == "/var/run" or clean.startswith("/var/run/"):
         clean = clean.removeprefix("/var")
     return clean

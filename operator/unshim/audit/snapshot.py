@@ -37,6 +37,8 @@ class Snapshot:
     config_maps: tuple[Manifest, ...] = ()
     runtime_classes: tuple[Manifest, ...] = ()
     security_policies: tuple[Manifest, ...] = ()  # PodSecurityPolicies
+    webhooks: tuple[Manifest, ...] = ()  # Validating- and MutatingWebhookConfigurations
+    services: tuple[Manifest, ...] = ()  # which pods answer a webhook
     facts: Mapping[str, NodeFacts] = field(default_factory=dict)  # by Node name
     targets: tuple[str, ...] = ()  # Node names; empty: every node that runs Docker
     options: Options | None = None  # of the run this audit is the preflight of

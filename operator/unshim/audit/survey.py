@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from unshim.audit import workloads
 from unshim.audit.paths import DOCKER_SOCKETS, normalise
 from unshim.audit.snapshot import Snapshot
-from unshim.audit.workloads import Workload
+from unshim.audit.workloads import Owners, Workload
 from unshim.core import eviction, flags
 from unshim.core.edits import node_values
 from unshim.core.eviction import Judgement
 from unshim.core.facts import NodeFacts
 from unshim.core.objects import Manifest
 from unshim.core.options import DrainOptions
+
+#: The gate turned off, as a flag or in YAML or JSON; Go reads false in six spellings.
+_PROBE_GATE = re.compile(r"ExecProbeTimeout[\"']?\s*[:=]\s*(?:false|False|FALSE|f|F|0)\b")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,20 +118,53 @@ class Survey:
     docker_roots: frozenset[str] = frozenset({"/var/lib/docker"})  # Docker's data folders
     lenient: frozenset[str] = frozenset()  # nodes that ignore time limits of exec probes
     budgets: Mapping[str, tuple[Manifest, ...]] = field(default_factory=dict)  # by namespace
+    controllers: Mapping[str, tuple[Manifest, ...]] = field(default_factory=dict)  # by namespace
+    claims: Mapping[str, Manifest] = field(default_factory=dict)  # "namespace/claim" -> its volume
+    everywhere: tuple[Workload, ...] = ()  # workloads of all nodes, whatever the targets
+    open_nodes: frozenset[str] = frozenset()  # nodes that take any pod
+    owners: Owners = field(default_factory=Owners)
+
+    @property
+    def data_parents(self) -> frozenset[str]:
+        """The folders right above Docker's data; the root and /var have a rule of their own."""
+        above = {root.rpartition("/")[0] for root in self.docker_roots}
+        return frozenset(above - {"", "/var"})
+
+    def chain(self, pod: Manifest) -> tuple[str, ...]:
+        """From a pod up to its workload, as findings show it."""
+        links = self.owners.chain(pod)[1]
+        return (f"Pod/{pod['metadata']['name']}", *(f"{kind}/{name}" for kind, name in links))
 
 
 def survey(snapshot: Snapshot) -> Survey:
     """Prepare a snapshot. The cost grows with the number of pods once, not once per rule."""
     nodes = _nodes(snapshot)
+    owners = Owners(snapshot.controllers)
+    claims = workloads.claimed(snapshot.volumes)
+    everywhere = workloads.survey(snapshot, owners, claims)
     return Survey(
         snapshot=snapshot,
         nodes=nodes,
-        workloads=_concerned(snapshot, workloads.survey(snapshot)),
+        workloads=_concerned(snapshot, everywhere),
+        everywhere=everywhere,
+        owners=owners,
+        claims=claims,
+        controllers=_by_namespace(snapshot.controllers),
+        open_nodes=frozenset(str(n["metadata"]["name"]) for n in snapshot.nodes if _open(n)),
         docker_sockets=DOCKER_SOCKETS | _own_sockets(nodes),
         docker_roots=frozenset({"/var/lib/docker", *_own_roots(nodes)}),
         lenient=frozenset(node.name for node in nodes if _ignores_probe_timeouts(node)),
         budgets=_by_namespace(snapshot.budgets),
     )
+
+
+def _open(node: Manifest) -> bool:
+    """Whether a pod without tolerations and without a wish of its own would fit in."""
+    spec = node.get("spec") or {}
+    taints = {taint.get("effect") for taint in spec.get("taints") or ()}
+    shut = bool(taints & {"NoSchedule", "NoExecute"})
+    ready = condition(node, "Ready").get("status") == "True"
+    return ready and not shut and not spec.get("unschedulable")
 
 
 def _by_namespace(objects: tuple[Manifest, ...]) -> Mapping[str, tuple[Manifest, ...]]:
@@ -218,5 +255,5 @@ def _ignores_probe_timeouts(node: NodeView) -> bool:
     """Docker ignored them up to kubelet 1.19, and later with the gate ExecProbeTimeout off."""
     gates = node.kubelet_flags.get("feature-gates", "")
     config = node.facts.kubelet.config_text if node.facts and node.facts.kubelet else ""
-    off = "ExecProbeTimeout=false" in gates or "ExecProbeTimeout: false" in config
+    off = _PROBE_GATE.search(f"{gates}\n{config}") is not None
     return node.on_docker and (off or (1, 0) < node.kubelet_minor < (1, 20))

@@ -52,23 +52,38 @@ class Workload:
         )
 
     @property
+    def mighty(self) -> bool:
+        """Privileged, or with a capability that lets it into the node's namespaces."""
+        added = {
+            str(name).removeprefix("CAP_")
+            for container in self.containers
+            for name in _capabilities(container)
+        }
+        return self.privileged or bool(added & {"ALL", "SYS_ADMIN"})
+
+    @property
     def images(self) -> tuple[str, ...]:
         return tuple(str(c["image"]) for c in self.containers if c.get("image"))
 
 
-def survey(snapshot: Snapshot) -> tuple[Workload, ...]:
+def _capabilities(container: Manifest) -> Sequence[str]:
+    context = container.get("securityContext") or {}
+    return (context.get("capabilities") or {}).get("add") or ()
+
+
+def survey(
+    snapshot: Snapshot, owners: Owners, volumes: Mapping[str, Manifest]
+) -> tuple[Workload, ...]:
     """Every workload, by subject; templates before the pods made from them."""
-    owners = _Owners(snapshot)
-    volumes = _claimed(snapshot.volumes)
     found = [*_templates(snapshot, owners, volumes), *_pods(snapshot, owners, volumes)]
     return tuple(sorted(found, key=lambda workload: (workload.subject, workload.chain)))
 
 
-class _Owners:
+class Owners:
     """Looks up owner references among the snapshot's controllers."""
 
-    def __init__(self, snapshot: Snapshot) -> None:
-        self._controllers = {_key(c): c for c in snapshot.controllers}
+    def __init__(self, controllers: Sequence[Manifest] = ()) -> None:
+        self._controllers = {_key(c): c for c in controllers}
 
     def chain(self, manifest: Manifest) -> tuple[Manifest | None, tuple[tuple[str, str], ...]]:
         """The top owner's manifest (None: unknown) and (kind, name) of each owner upwards."""
@@ -102,7 +117,7 @@ def _controller(manifest: Manifest) -> Mapping[str, Any] | None:
 
 
 def _templates(
-    snapshot: Snapshot, owners: _Owners, volumes: Mapping[str, Manifest]
+    snapshot: Snapshot, owners: Owners, volumes: Mapping[str, Manifest]
 ) -> Iterator[Workload]:
     for controller in snapshot.controllers:
         if _controller(controller) is None or owners.chain(controller)[0] is None:
@@ -128,7 +143,7 @@ def template_of(controller: Manifest) -> Manifest | None:
 
 
 def _pods(
-    snapshot: Snapshot, owners: _Owners, volumes: Mapping[str, Manifest]
+    snapshot: Snapshot, owners: Owners, volumes: Mapping[str, Manifest]
 ) -> Iterator[Workload]:
     """One workload for all pods of the same owner; a pod without owner is its own."""
     groups: dict[tuple[str, ...], list[Manifest]] = {}
@@ -192,7 +207,7 @@ def _containers(spec: Manifest) -> tuple[Manifest, ...]:
     )
 
 
-def _claimed(volumes: Sequence[Manifest]) -> Mapping[str, Manifest]:
+def claimed(volumes: Sequence[Manifest]) -> Mapping[str, Manifest]:
     """PersistentVolumes by "namespace/claim"."""
     found = {}
     for volume in volumes:
@@ -239,6 +254,19 @@ def node_path(volume: Manifest) -> str:
     return str((spec.get("hostPath") or spec.get("local") or {}).get("path", ""))
 
 
+def _sub_path(mount: Manifest, container: Manifest) -> str:
+    """subPath, or subPathExpr with the container's own variables put in.
+
+    What cannot be known, such as a pod's name, is cut off: the folder above it is within reach.
+    """
+    path = str(mount.get("subPath") or mount.get("subPathExpr") or "")
+    for variable in container.get("env") or () if "$(" in path else ():
+        if variable.get("value") is not None:
+            path = path.replace(f"$({variable['name']})", str(variable["value"]))
+    known, cut, _ = path.partition("$(")
+    return known.rpartition("/")[0] if cut else known
+
+
 def _mounts(volume: str, containers: Sequence[Manifest]) -> list[tuple[str, tuple[str, ...], bool]]:
     """(subPath, containers, read-only) of each way a volume is mounted; once when it is not."""
     ways: dict[str, list[tuple[str, bool]]] = {}
@@ -246,7 +274,7 @@ def _mounts(volume: str, containers: Sequence[Manifest]) -> list[tuple[str, tupl
         for mount in container.get("volumeMounts") or ():
             if mount.get("name") == volume:
                 use = str(container.get("name", "")), bool(mount.get("readOnly"))
-                ways.setdefault(str(mount.get("subPath") or ""), []).append(use)
+                ways.setdefault(_sub_path(mount, container), []).append(use)
     if not ways:
         return [("", (), False)]
     return [

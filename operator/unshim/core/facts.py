@@ -84,8 +84,9 @@ class Docker:
 
     @property
     def foreign(self) -> tuple[DockerContainer, ...]:
-        """Running containers that Kubernetes does not own."""
-        return tuple(c for c in self.containers if c.state == "running" and not c.kubernetes)
+        """Containers that Kubernetes does not own and that Docker's end would end."""
+        alive = ("running", "paused", "restarting")
+        return tuple(c for c in self.containers if c.state in alive and not c.kubernetes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,12 +104,13 @@ class Containerd:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Disk:
-    """The file system that holds `path`."""
+    """The file system that holds `path`. `d_type` is False on an XFS made with ftype=0."""
 
     path: str
     fstype: str
     free_bytes: int
     total_bytes: int
+    d_type: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,6 +154,7 @@ class NodeFacts:
     disks: tuple[Disk, ...] = ()
     sysctls: Mapping[str, str] = field(default_factory=dict)
     docker_users: tuple[str, ...] = ()  # cron files, units and scripts that call docker
+    docker_firewall: tuple[str, ...] = ()  # rules that somebody put into the chain DOCKER-USER
     runs: tuple[NodeRun, ...] = ()
     cri_dockerd_argv: tuple[str, ...] = ()  # the dockershim flags live here from kubelet 1.24 on
     limits: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # "pod" -> limit -> value

@@ -40,6 +40,7 @@ def parse(text: str) -> NodeFacts:
         disks=_disks(found),
         sysctls={k.replace("/", "."): v for k, v in found.pairs("sysctls").items()},
         docker_users=found.lines("docker-users"),
+        docker_firewall=found.lines("docker-firewall"),
         runs=runs(found.under("run:")),
         cri_dockerd_argv=found.words("cri-dockerd-argv"),
         limits={who: _limits(text) for who, text in found.under("limits:").items()},
@@ -127,9 +128,15 @@ def _cni_files(found: Sections) -> tuple[CniFile, ...]:
 def _disks(found: Sections) -> tuple[Disk, ...]:
     rows = (line.split("\t") for line in found.lines("disks"))
     return tuple(
-        Disk(path=row[0], fstype=row[1], total_bytes=int(row[2]), free_bytes=int(row[3]))
+        Disk(
+            path=row[0],
+            fstype=row[1],
+            total_bytes=int(row[2]),
+            free_bytes=int(row[3]),
+            d_type=row[4:] != ["0"],
+        )
         for row in rows
-        if len(row) == 4 and row[2].isdigit() and row[3].isdigit()
+        if len(row) in (4, 5) and row[2].isdigit() and row[3].isdigit()
     )
 
 

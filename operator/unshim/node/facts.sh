@@ -1,7 +1,6 @@
 #!/bin/sh
 # What this node is, in one read-only visit. Changes nothing, writes no file, starts no service: Docker
 # is asked only while docker.service runs, because its socket would start it.
-#
 # Output: one line per section, KEY<TAB>BASE64. A section that cannot be read is an error:KEY line
 # and spoils no other. The last line is `end`. Read by core/facts_parse.py.
 # Input, as shell variables: UNSHIM_ONLY=runs for the runs alone; UNSHIM_PATHS, paths and globs of
@@ -11,10 +10,10 @@ export LC_ALL=C PATH="$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 
 LIMIT=4194304 # bytes of one section; the reader takes one more as the sign of a cut
 TAB=$(printf '\t')
-UNITS="kubelet.service docker.service docker.socket containerd.service cri-docker.service
-cri-docker.socket cri-dockerd.service k3s.service k3s-agent.service rke2-server.service
-rke2-agent.service snap.docker.dockerd.service snap.microk8s.daemon-kubelite.service etcd.service
-unshim-recover.service"
+UNITS="kubelet docker docker.socket containerd cri-docker cri-docker.socket cri-dockerd k3s k3s-agent etcd
+rke2-server rke2-agent snap.docker.dockerd.service snap.microk8s.daemon-kubelite.service unshim-recover
+amazon-cloudwatch-agent collectd datadog-agent dragent elastic-agent filebeat fluent-bit metricbeat netdata
+newrelic-infra node-problem-detector osqueryd td-agent telegraf zabbix-agent zabbix-agent2"
 
 emit() { # KEY; the content is standard input
     printf '%s\t' "$1"
@@ -141,6 +140,8 @@ docker_engine() {
     emit dockerd-argv <"/proc/$dockerd/cmdline"
     tr '\0' '\n' <"/proc/$dockerd/environ" | grep -iE '^(https?|no|all|ftp)_proxy=' |
         emit dockerd-environment
+    timeout 5 iptables-save -t filter 2>/dev/null | # takes no lock; the lone RETURN is Docker's own rule
+        grep '^-A DOCKER-USER' | grep -vxe '-A DOCKER-USER -j RETURN' | head -n 50 | emit docker-firewall
     command -v docker >/dev/null || return 0
     unset DOCKER_CONTEXT DOCKER_TLS_VERIFY DOCKER_CERT_PATH DOCKER_API_VERSION
     DOCKER_HOST=$(tr '\0' '\n' <"/proc/$dockerd/cmdline" | sed -n 's/.*\(unix:.*\)/\1/p' | head -n 1)
@@ -193,12 +194,10 @@ network_plugins() { # the CNI folders that the runtime of today uses, and the us
 
 wanted_files() {
     # shellcheck disable=SC2086 # words and globs
-    for path in ${UNSHIM_PATHS:-} /etc/containerd/config.toml /etc/containerd/conf.d/*.toml \
-        /etc/default/docker /etc/kubernetes/config /etc/kubernetes/kubelet /etc/modules \
+    printf '%s\n' ${UNSHIM_PATHS:-} /etc/containerd/config.toml /etc/containerd/conf.d/*.toml \
+        /etc/default/docker /etc/kubernetes/config /etc/kubernetes/kubelet /etc/modules /etc/sysctl.conf \
         /etc/sysconfig/docker /etc/sysconfig/docker-network /etc/sysconfig/docker-storage \
-        /etc/sysctl.conf; do
-        echo "$path"
-    done
+        /sys/fs/selinux/enforce
     for unit in kubelet.service docker.service docker.socket containerd.service cri-docker.service \
         cri-docker.socket cri-dockerd.service; do
         unit_value "$unit" FragmentPath
@@ -222,16 +221,14 @@ present() {
     {
         wanted_files
         # shellcheck disable=SC2086
-        for path in ${UNSHIM_PRESENT:-} /etc/cni/net.d /etc/containerd /etc/containerd/certs.d/*/* \
+        printf '%s\n' ${UNSHIM_PRESENT:-} /etc/cni/net.d /etc/containerd /etc/containerd/certs.d/*/* \
             /etc/docker/certs.d/*/* /etc/kubernetes/manifests/* /etc/rancher/k3s /opt/cni/bin \
             /root/.docker/config.json /run/containerd/containerd.sock /run/cri-dockerd.sock \
             /run/docker.sock /run/dockershim.sock /sys/fs/cgroup/cgroup.controllers \
             /sys/kernel/security/apparmor /sys/module/br_netfilter /sys/module/overlay \
             /var/lib/containerd /var/lib/cri-dockerd /var/lib/docker /var/lib/dockershim \
             /var/lib/kubelet/.dockercfg /var/lib/kubelet/config.json /var/lib/unshim/current \
-            /var/run/cri-dockerd.sock /var/run/docker.sock /var/run/dockershim.sock; do
-            echo "$path"
-        done
+            /var/run/cri-dockerd.sock /var/run/docker.sock /var/run/dockershim.sock
     } | sort -u | while IFS= read -r path; do
         while [ -n "$path" ] && [ "$path" != / ]; do # the folders above count, too
             [ ! -e "$path" ] && [ ! -L "$path" ] || echo "$path"
@@ -250,8 +247,10 @@ disks() {
         /var/lib/containerd /var/lib/kubelet /var/lib/unshim /run /etc; do
         place=$path
         while [ ! -e "$place" ]; do place=$(dirname "$place"); done
-        df -PT -B1 "$place" 2>/dev/null | awk -v path="$path" -v OFS='\t' \
-            'NR == 2 { print path, $2, $3, $5 }'
+        # shellcheck disable=SC2046 # type, size, room and mount point
+        set -- $(df -PT -B1 "$place" 2>/dev/null | awk 'NR == 2 { print $2, $3, $5, $7 }')
+        ftype=$([ "${1:-}" != xfs ] || timeout 5 xfs_info "$4" 2>/dev/null | sed -n 's/.*ftype=\([01]\).*/\1/p')
+        [ $# -lt 3 ] || printf '%s\t%s\t%s\t%s\t%s\n' "$path" "$1" "$2" "$3" "$ftype"
     done | sort -u | emit disks
 }
 
@@ -269,9 +268,10 @@ packages() {
 docker_users() { # files that call docker, and processes that hold its socket open
     {
         timeout 5 grep -rlIsE \
-            -e '^[^#]*(^|[^[:alnum:]_.-])docker([[:space:]]|$)' -e '^[^#]*docker\.sock' \
-            /etc/crontab /etc/cron.*/ /var/spool/cron /etc/systemd/system /etc/logrotate.d \
-            /usr/local/bin /usr/local/sbin /opt/bin 2>/dev/null |
+            -e '^[^#]*(^|[^[:alnum:]_.-])docker([[:space:]]|$)' -e '^[^#]*docker(\.sock|/containers)' \
+            /etc/crontab /etc/cron.*/ /var/spool/cron /etc/systemd/system /etc/logrotate.d /etc/monit \
+            /etc/rsyslog.d /etc/telegraf /etc/filebeat /etc/td-agent /etc/fluent-bit \
+            /etc/node-problem-detector /usr/local/bin /usr/local/sbin /opt/bin 2>/dev/null |
             grep -vE '/(docker|containerd|cri-docker|cri-dockerd|kubelet|unshim-[a-z-]*)\.(service|socket)(\.d/|$)'
         ! command -v ss >/dev/null || timeout 5 ss -xp 2>/dev/null | awk '
             $5 ~ /docker\.sock$/ { theirs[$8] = 1 }

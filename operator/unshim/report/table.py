@@ -105,6 +105,8 @@ def _fixes(findings: Sequence[Finding]) -> Iterator[str]:
         yield f"{finding.rule}: {finding.title}"
         yield from _paragraph(f"Why: {finding.why}")
         yield from _paragraph(f"Fix: {finding.fix}")
+        if finding.link:
+            yield f"    See: {line(finding.link)}"  # in one piece, so that it can be followed
 
 
 def _paragraph(text: str) -> list[str]:

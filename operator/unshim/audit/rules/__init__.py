@@ -5,40 +5,48 @@ from types import ModuleType
 from unshim.audit.rule import Rule
 from unshim.audit.rules import (
     agents,
+    cluster,
     commands,
     config_maps,
     control_plane,
     docker_engine,
     docker_paths,
     drain,
+    host,
     images,
     kubelet,
     network,
     nodes,
+    placement,
     plan,
     pods,
     runtime,
     security,
     sockets,
+    webhooks,
 )
 
 _MODULES: tuple[ModuleType, ...] = (
     agents,
+    cluster,
     commands,
     config_maps,
     control_plane,
     docker_engine,
     docker_paths,
     drain,
+    host,
     images,
     kubelet,
     network,
     nodes,
+    placement,
     plan,
     pods,
     runtime,
     security,
     sockets,
+    webhooks,
 )
 
 RULES: tuple[Rule, ...] = tuple(

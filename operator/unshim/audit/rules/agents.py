@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from unshim.audit import words
+from unshim.audit import links, words
 from unshim.audit.agent_table import AGENTS, Agent
 from unshim.audit.finding import Severity
 from unshim.audit.rule import Hit, Survey, workload_rule
@@ -21,8 +21,7 @@ BLOCKER, WARNING, INFO = Severity.BLOCKER, Severity.WARNING, Severity.INFO
     why="It found them through Docker so far. Some versions understand containerd, some need a "
     "setting, some have no use without Docker. docs/detectors.md lists all that are known.",
     fix="Upgrade or set it up as its documentation says, before the first node moves.",
-    link="https://kubernetes.io/docs/tasks/administer-cluster/migrating-from-dockershim/"
-    "migrating-telemetry-and-security-agents/",
+    link=links.AGENTS,
 )
 def known_agent(workload: Workload, _: Survey) -> Iterator[Hit]:
     for image in sorted(set(workload.images)):

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from unshim.audit import links
 from unshim.audit.finding import Severity, Subject
 from unshim.audit.rule import Hit, Survey, survey_rule
 from unshim.audit.snapshot import SOURCE_KEY
@@ -33,12 +34,12 @@ _CRI = _pattern(r"\bcri\b|stdout\|stderr|logtag|containerd|format[:=\s]+containe
 
 _PARSERS = (
     _Sign(
-        found=_pattern(r"^\s*parser\s+docker\b"),
+        found=_pattern(r"^\s*(?:-\s*)?parser:?\s+docker(?:_no_time)?\s*$"),
         unless=_CRI,
         message="Fluent Bit parses container logs as Docker's JSON (Parser docker)",
     ),
     _Sign(
-        found=_pattern(r"^\s*docker_mode\s+on\b"),
+        found=_pattern(r"^\s*docker_mode:?\s+(?:on|true)\b"),
         unless=_CRI,
         message="Fluent Bit joins lines of Docker's JSON (Docker_Mode On)",
     ),
@@ -57,6 +58,12 @@ _PARSERS = (
         unless=_pattern(r"^\s*-\s*cri:"),
         message="Promtail's pipeline has the stage docker and no stage cri",
     ),
+    _Sign(
+        found=_pattern(r"^\s*(?:-\s*)?type:\s*[\"']?json_parser[\"']?\s*$"),
+        only_with=_CONTAINER_LOGS,
+        unless=_pattern(_CRI.pattern + r"|type:\s*[\"']?(?:regex_parser|container)\b"),
+        message="the OpenTelemetry Collector parses container logs as JSON only",
+    ),
 )
 
 _EXPECTATIONS = (
@@ -66,7 +73,30 @@ _EXPECTATIONS = (
         message="Argo Workflows uses the docker executor",
     ),
     _Sign(
-        found=_pattern(r"^\s*executor\s*=\s*\"docker(?:\+machine|-windows)?\""),
+        found=_pattern(r"^\s*(?:-\s*)?docker_stats(?:/\w+)?:\s*$"),
+        message="the OpenTelemetry Collector's receiver docker_stats needs Docker's socket",
+    ),
+    _Sign(
+        found=_pattern(r"^\s*type\s*[:=]\s*[\"']?docker_logs\b"),
+        message="Vector's source docker_logs needs Docker's socket",
+    ),
+    _Sign(
+        found=_pattern(r"^\s*(?:-\s*)?docker(?:swarm)?_sd_configs:|\bloki\.source\.docker\b"),
+        message="targets are discovered through Docker's API",
+    ),
+    _Sign(
+        found=_pattern(
+            r"(?:^|\bexport )DOCKER_HOST\s*[:=]\s*[\"']?"
+            r"(?:unix://|tcp://(?!localhost|127\.0\.0\.1|docker\b))"
+        ),
+        message="it sets DOCKER_HOST",
+    ),
+    _Sign(
+        found=_pattern(r"^[\w.-]*(?:docker-monitor|health-checker-docker)[\w-]*\.json=$"),
+        message="Node Problem Detector watches Docker's log, or restarts it",
+    ),
+    _Sign(
+        found=_pattern(r"^\s*executor\s*=\s*[\"']docker(?:\+machine|-windows)?[\"']"),
         message="GitLab Runner uses the docker executor",
     ),
     _Sign(
@@ -88,6 +118,7 @@ _EXPECTATIONS = (
     why="Docker writes JSON lines, containerd writes `TIME STREAM F TEXT`. A parser for one drops "
     "or garbles the other. During the rollout a cluster has both.",
     fix="Use a parser that reads both, such as Fluent Bit's `multiline.parser docker, cri`.",
+    link=links.LOGGING,
 )
 def log_parser(survey: Survey) -> Iterator[Hit]:
     yield from _signs(survey, _PARSERS)
@@ -99,6 +130,7 @@ def log_parser(survey: Survey) -> Iterator[Hit]:
     title="A ConfigMap expects Docker",
     why="Whoever reads it will look for something that containerd nodes do not have.",
     fix="Change the setting to the CRI, to containerd's socket, or to the kubelet's metrics.",
+    link=links.AFFECTED,
 )
 def docker_in_config(survey: Survey) -> Iterator[Hit]:
     yield from _signs(survey, _EXPECTATIONS)
@@ -106,7 +138,8 @@ def docker_in_config(survey: Survey) -> Iterator[Hit]:
 
 def _signs(survey: Survey, signs: tuple[_Sign, ...]) -> Iterator[Hit]:
     for config_map in survey.snapshot.config_maps:
-        text = "\n".join(str(value) for value in (config_map.get("data") or {}).values())
+        data = config_map.get("data") or {}
+        text = "\n".join(f"{key}=\n{value}" for key, value in data.items())
         for sign in signs:
             if _holds(sign, text):
                 yield Hit(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from unshim.audit import links
 from unshim.audit.finding import Severity
 from unshim.audit.rule import Hit, NodeView, Survey, node_rule
 from unshim.audit.survey import condition, is_control_plane
+from unshim.audit.words import repository
 from unshim.core.objects import Manifest
 
 BLOCKER, WARNING, INFO = Severity.BLOCKER, Severity.WARNING, Severity.INFO
@@ -19,6 +21,7 @@ BLOCKER, WARNING, INFO = Severity.BLOCKER, Severity.WARNING, Severity.INFO
     why="The API server is down during the switch, usually for less than a minute. Nothing can be "
     "scheduled meanwhile. The node finishes or rolls back by itself.",
     fix="Choose a quiet time, and take a backup of etcd before.",
+    link=f"{links.K8S}setup/production-environment/tools/kubeadm/ha-topology/",
 )
 def single_control_plane(node: NodeView, survey: Survey) -> Iterator[Hit]:
     if not node.control_plane or not survey.snapshot.all_nodes:
@@ -39,6 +42,7 @@ def _control_planes(survey: Survey) -> list[Manifest]:
     "or no write to the API succeeds until the node is back.",
     fix="Bring the other control-plane nodes back to Ready first. With two members there is never "
     "a majority: treat them as a single one, or add a third.",
+    link="https://etcd.io/docs/v3.5/faq/",
 )
 def etcd_quorum(node: NodeView, survey: Survey) -> Iterator[Hit]:
     if not node.control_plane or not survey.snapshot.all_nodes:
@@ -47,12 +51,29 @@ def etcd_quorum(node: NodeView, survey: Survey) -> Iterator[Hit]:
     if len(members) < 2:
         return
     others = [m for m in members if m["metadata"]["name"] != node.name]
-    healthy = sum(condition(m, "Ready").get("status") == "True" for m in others)
+    ill = _ill_members(survey)
+    healthy = sum(
+        condition(m, "Ready").get("status") == "True" and m["metadata"]["name"] not in ill
+        for m in others
+    )
     if healthy * 2 <= len(members):
+        sick = sorted(ill & {str(m["metadata"]["name"]) for m in others})
+        more = f"; etcd is not well on {', '.join(sick)}" if sick else ""
         yield Hit(
-            message=f"without {node.name}, {healthy} of {len(members)} control planes are Ready",
+            message=f"without {node.name}, {healthy} of {len(members)} control planes are well"
+            f"{more}",
             severity=WARNING if len(members) == 2 and healthy == 1 else BLOCKER,
         )
+
+
+def _ill_members(survey: Survey) -> set[str]:
+    """Nodes whose etcd pod says of itself that it is not ready."""
+    return {
+        str(pod["spec"].get("nodeName", ""))
+        for pod in survey.snapshot.pods
+        if (pod["metadata"].get("labels") or {}).get("component") == "etcd"
+        and condition(pod, "Ready").get("status") == "False"
+    }
 
 
 @node_rule(
@@ -62,12 +83,14 @@ def etcd_quorum(node: NodeView, survey: Survey) -> Iterator[Hit]:
     why="Kubespray's etcd_deployment_type=docker runs etcd outside Kubernetes. Stopping Docker "
     "stops etcd.",
     fix="Move etcd to the host first (etcd_deployment_type: host).",
+    link="https://github.com/kubernetes-sigs/kubespray/blob/master/docs/upgrades/"
+    "migrate_docker2containerd.md",
 )
 def etcd_in_docker(node: NodeView, _: Survey) -> Iterator[Hit]:
     docker = node.facts.docker if node.facts else None
     for container in docker.foreign if docker else ():
         name = container.name.lstrip("/")
-        if name.startswith("etcd") or "/etcd:" in container.image:
+        if name.startswith("etcd") or repository(container.image)[0].rpartition("/")[2] == "etcd":
             yield Hit(message=f"container {name} ({container.image}) on {node.name}")
 
 
@@ -77,6 +100,7 @@ def etcd_in_docker(node: NodeView, _: Survey) -> Iterator[Hit]:
     title="This is a control-plane node",
     why="Its static pods stop and start with the runtime.",
     fix="Migrate a worker first, then the control planes one by one.",
+    link=f"{links.K8S}tasks/configure-pod-container/static-pod/",
 )
 def control_plane_node(node: NodeView, _: Survey) -> Iterator[Hit]:
     if node.control_plane:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from unshim.audit import links
 from unshim.audit.finding import Severity
 from unshim.audit.rule import Hit, NodeView, Survey, node_rule
 from unshim.core.edits import docker_settings, registry_hosts
@@ -38,6 +39,7 @@ _LOSSES = frozenset(
     why="Stopping Docker would kill them: a load balancer of the API, a registry, etcd, Compose "
     "and Swarm services.",
     fix="Move them away or into pods, or migrate with keepDocker so that Docker stays up.",
+    link=links.AFFECTED,
     firm=True,
 )
 def foreign_containers(node: NodeView, survey: Survey) -> Iterator[Hit]:
@@ -70,6 +72,7 @@ def _described(container: DockerContainer) -> str:
     "would stop Docker with it, and the containers to be kept would die.",
     fix="Use docker-ce 23 or later, whose unit only wants containerd, or give docker.service a "
     "drop-in that removes Requires= and BindsTo=.",
+    link=links.SYSTEMD_UNIT,
     firm=True,
 )
 def keep_docker_coupled(node: NodeView, survey: Survey) -> Iterator[Hit]:
@@ -87,6 +90,7 @@ def keep_docker_coupled(node: NodeView, survey: Survey) -> Iterator[Hit]:
     title="The node is a member of a Docker Swarm",
     why="Swarm's services run beside Kubernetes and would die with Docker.",
     fix="Let the node leave the Swarm: `docker swarm leave`. Or migrate with keepDocker.",
+    link=f"{links.DOCKER}reference/cli/docker/swarm/leave/",
 )
 def swarm(node: NodeView, survey: Survey) -> Iterator[Hit]:
     info = node.facts.docker.info if node.facts and node.facts.docker else {}
@@ -103,6 +107,7 @@ def swarm(node: NodeView, survey: Survey) -> Iterator[Hit]:
     why="What the setting does today would silently stop: logs would no longer arrive, a policy "
     "would no longer be enforced, files would belong to other users.",
     fix="Decide what shall take its place, then remove the setting or ignore this rule.",
+    link=f"{links.DOCKER}reference/cli/dockerd/",
 )
 def docker_setting(node: NodeView, _: Survey) -> Iterator[Hit]:
     if node.facts is None:
@@ -144,6 +149,7 @@ def _effective(node: NodeView, facts: NodeFacts, known: set[str]) -> Iterator[Hi
     title="A setting of the Docker daemon is lost",
     why="It has no counterpart in containerd, and mostly none is needed.",
     fix="Read what is lost, and replace it where you rely on it.",
+    link=f"{links.DOCKER}reference/cli/dockerd/",
 )
 def docker_setting_lost(node: NodeView, _: Survey) -> Iterator[Hit]:
     if node.facts is None:
@@ -163,6 +169,7 @@ def docker_setting_lost(node: NodeView, _: Survey) -> Iterator[Hit]:
     why="containerd's configuration names hosts, it has no ranges. Registries that pods of this "
     "node use are carried over by name, any other in the range is not.",
     fix="Name the registries one by one in daemon.json.",
+    link=f"{links.CONTAINERD}docs/hosts.md",
 )
 def insecure_registry_range(node: NodeView, _: Survey) -> Iterator[Hit]:
     if node.facts is None:
@@ -182,6 +189,7 @@ def insecure_registry_range(node: NodeView, _: Survey) -> Iterator[Hit]:
     why="containerd uses overlayfs in its place. The file system under its root must support it: "
     "XFS needs ftype=1.",
     fix="See that /var/lib/containerd is on ext4, or on XFS with ftype=1.",
+    link=f"{links.DOCKER}engine/storage/drivers/select-storage-driver/",
 )
 def storage_driver(node: NodeView, _: Survey) -> Iterator[Hit]:
     info = node.facts.docker.info if node.facts and node.facts.docker else {}
@@ -195,18 +203,3 @@ def storage_driver(node: NodeView, _: Survey) -> Iterator[Hit]:
         )
     elif driver in ("devicemapper", "aufs", "btrfs", "zfs", "vfs"):
         yield Hit(message=f"Docker on {node.name} uses {driver}")
-
-
-@node_rule(
-    "docker-users",
-    WARNING,
-    title="Something on the node itself uses Docker",
-    why="Cron jobs, timers, scripts and agents that call docker or hold its socket open stop "
-    "working, or start Docker again through its socket.",
-    fix="Change them to crictl or ctr, or remove them.",
-)
-def docker_users(node: NodeView, _: Survey) -> Iterator[Hit]:
-    users = node.facts.docker_users if node.facts else ()
-    if users:
-        more = f" and {len(users) - 8} more" if len(users) > 8 else ""
-        yield Hit(message=f"{len(users)} on {node.name}: {', '.join(users[:8])}{more}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from unshim.audit import paths
+from unshim.audit import links, paths
 from unshim.audit.finding import Severity
 from unshim.audit.rule import Hit, Survey, workload_rule
 from unshim.audit.workloads import Workload
@@ -20,6 +20,7 @@ BLOCKER, WARNING, INFO = Severity.BLOCKER, Severity.WARNING, Severity.INFO
     "then, no longer links into /var/lib/docker/containers, and their format changes.",
     fix="Log agents: read /var/log/pods or /var/log/containers with a parser for the CRI format. "
     "Others: use the CRI or the kubelet's API.",
+    link=links.LOGGING,
 )
 def docker_data(workload: Workload, survey: Survey) -> Iterator[Hit]:
     for place in workload.host_paths:
@@ -27,8 +28,8 @@ def docker_data(workload: Workload, survey: Survey) -> Iterator[Hit]:
             logs = place.path.endswith("/containers")
             kind = "container logs" if logs else "data"
             yield Hit(message=f"reads Docker's {kind} at {place.written}")
-        elif place.path == "/var/lib":
-            yield Hit(message="mounts /var/lib, which holds Docker's data", severity=INFO)
+        elif place.path in survey.data_parents:
+            yield Hit(message=f"mounts {place.written}, which holds Docker's data", severity=INFO)
 
 
 @workload_rule(
@@ -37,6 +38,7 @@ def docker_data(workload: Workload, survey: Survey) -> Iterator[Hit]:
     title="A pod uses Docker's configuration or programs",
     why="They no longer decide anything on a containerd node, and go away with Docker.",
     fix="Registries: /etc/containerd/certs.d. The docker command: crictl or the Kubernetes API.",
+    link=links.AFFECTED,
 )
 def docker_files(workload: Workload, _: Survey) -> Iterator[Hit]:
     for place in workload.host_paths:

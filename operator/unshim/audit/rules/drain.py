@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from unshim.audit import links
 from unshim.audit.finding import Severity, Subject
 from unshim.audit.rule import Hit, NodeView, Survey, node_rule
 from unshim.core import eviction
@@ -25,6 +26,7 @@ def _subject(pod: Manifest) -> Subject:
     why="As with kubectl drain, pods that would not come back, and data that would be lost, need "
     "an explicit yes.",
     fix="Set the option that is named, or move the pod away first.",
+    link=links.DRAIN,
 )
 def drain_refused(node: NodeView, survey: Survey) -> Iterator[Hit]:
     planned = survey.snapshot.options is not None
@@ -37,6 +39,7 @@ def drain_refused(node: NodeView, survey: Survey) -> Iterator[Hit]:
                 severity=BLOCKER if planned else softer,
                 fix=f"Set spec.{judgement.option}, or move the pod away first.",
                 subject=_subject(judgement.pod),
+                chain=survey.chain(judgement.pod),
             )
 
 
@@ -46,8 +49,9 @@ def drain_refused(node: NodeView, survey: Survey) -> Iterator[Hit]:
     title="A PodDisruptionBudget holds this pod",
     why="The drain waits until the budget allows the eviction. If it never does, the drain times "
     "out, and the node is uncordoned and left as it was.",
-    fix="Give the workload another replica, or the budget more room. A budget that allows no "
-    "disruption at all blocks every drain.",
+    fix="Give the workload another replica, or the budget more room. When its pods are ill, repair "
+    "them, or set unhealthyPodEvictionPolicy: AlwaysAllow (Kubernetes 1.27 and later).",
+    link=f"{links.K8S}tasks/run-application/configure-pdb/",
 )
 def eviction_blocked(node: NodeView, survey: Survey) -> Iterator[Hit]:
     for judgement in node.judged:
@@ -55,9 +59,9 @@ def eviction_blocked(node: NodeView, survey: Survey) -> Iterator[Hit]:
             continue
         answer = survey.snapshot.evictions.get(judgement.key)
         if answer is not None and answer.verdict == "refused":
-            yield _held(judgement, f"eviction is refused: {answer.message}", BLOCKER)
+            yield _held(judgement, survey, f"eviction is refused: {answer.message}", BLOCKER)
         elif answer is not None and answer.verdict == "blocked":
-            yield _held(judgement, f"eviction is blocked now: {answer.message}", WARNING)
+            yield _held(judgement, survey, f"eviction is blocked now: {answer.message}", WARNING)
         elif answer is None:
             yield from _by_budget(judgement, survey)
 
@@ -71,16 +75,18 @@ def _by_budget(judgement: Judgement, survey: Survey) -> Iterator[Hit]:
     budgets = eviction.budgets_of(pod, nearby)
     names = ", ".join(sorted(b["metadata"]["name"] for b in budgets))
     if len(budgets) > 1:
-        yield _held(judgement, f"two budgets select it ({names}): it can never be evicted", BLOCKER)
+        told = f"two budgets select it ({names}): it can never be evicted"
+        yield _held(judgement, survey, told, BLOCKER)
     elif budgets and (budgets[0].get("status") or {}).get("disruptionsAllowed") == 0:
-        yield _held(judgement, f"budget {names} allows no disruption now", WARNING)
+        yield _held(judgement, survey, f"budget {names} allows no disruption now", WARNING)
 
 
-def _held(judgement: Judgement, message: str, severity: Severity) -> Hit:
+def _held(judgement: Judgement, survey: Survey, message: str, severity: Severity) -> Hit:
     return Hit(
         message=f"{judgement.key}: {message}",
         severity=severity,
         subject=_subject(judgement.pod),
+        chain=survey.chain(judgement.pod),
     )
 
 
@@ -91,8 +97,9 @@ def _held(judgement: Judgement, message: str, severity: Severity) -> Hit:
     why="A pod with restartPolicy Never or OnFailure that stays on the node is started again by "
     "the new runtime, which does not know that it ran: a job would be done twice.",
     fix="Let the drain evict it: widen drain.podSelector.",
+    link=f"{links.K8S}concepts/workloads/pods/pod-lifecycle/#restart-policy",
 )
-def runs_twice(node: NodeView, _: Survey) -> Iterator[Hit]:
+def runs_twice(node: NodeView, survey: Survey) -> Iterator[Hit]:
     for judgement in node.judged:
         pod = judgement.pod
         stays = judgement.verdict is Verdict.KEEP and not eviction.finished(pod)
@@ -101,7 +108,11 @@ def runs_twice(node: NodeView, _: Survey) -> Iterator[Hit]:
         )
         once = (pod.get("spec") or {}).get("restartPolicy") in ("Never", "OnFailure")
         if stays and once and not managed and "ended" not in judgement.reason:
-            yield Hit(message=f"{judgement.key} on {node.name}", subject=_subject(pod))
+            yield Hit(
+                message=f"{judgement.key} on {node.name}",
+                subject=_subject(pod),
+                chain=survey.chain(pod),
+            )
 
 
 @node_rule(
@@ -110,6 +121,7 @@ def runs_twice(node: NodeView, _: Survey) -> Iterator[Hit]:
     title="Pods stay on the node during the switch",
     why="DaemonSet pods and static pods are not evicted. They restart with the runtime.",
     fix="Nothing to do: the proof waits until they are back.",
+    link=links.DRAIN,
 )
 def pods_outlive_drain(node: NodeView, _: Survey) -> Iterator[Hit]:
     kept = [j for j in node.judged if j.verdict is Verdict.KEEP and not eviction.finished(j.pod)]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 
+from unshim.audit import links
 from unshim.audit.finding import Severity, Subject
 from unshim.audit.rule import Hit, NodeView, Survey, node_rule
 from unshim.core import images
+from unshim.core.edits import docker_settings
 from unshim.core.eviction import Verdict
 from unshim.core.facts import Disk, NodeFacts
 from unshim.core.objects import Manifest
@@ -16,7 +19,11 @@ BLOCKER, WARNING, INFO = Severity.BLOCKER, Severity.WARNING, Severity.INFO
 
 #: Room that must stay free beside the images, so that the kubelet does not evict at once (bytes).
 MARGIN_BYTES = 1 << 30
-_SCHEMA_1 = ("manifest.v1+prettyjws", "schema 1", "schema1", "mediaType v1")
+#: Room for the run's own files: journal, backups, sockets (bytes).
+RUN_BYTES = 32 << 20
+_SCHEMA_1 = re.compile(r"manifest\.v1\+(?:prettyjws|json)|schema ?v?1\b|mediaType v1", re.I)
+#: File systems that overlayfs cannot write to; zfs only since OpenZFS 2.2.
+_NOT_BELOW = frozenset({"nfs", "nfs4", "cifs", "overlay", "aufs", "fuse", "ecryptfs", "vfat"})
 
 
 @node_rule(
@@ -26,6 +33,7 @@ _SCHEMA_1 = ("manifest.v1+prettyjws", "schema 1", "schema1", "mediaType v1")
     why="Images are copied from Docker's store to containerd's before the switch, and Docker's "
     "stay for the rollback. Content and snapshot together take about twice an image's size.",
     fix="Free space with `docker image prune`, or put containerd's root on a larger disk.",
+    link=f"{links.K8S}concepts/scheduling-eviction/node-pressure-eviction/",
 )
 def disk_space(node: NodeView, _: Survey) -> Iterator[Hit]:
     facts = node.facts
@@ -36,12 +44,21 @@ def disk_space(node: NodeView, _: Survey) -> Iterator[Hit]:
         need = images.disk_need_bytes(facts, node.pods)
     except UnsupportedNode:
         return  # the pause image is unknown; the edit says so
+    yield from _cramped(node.name, facts)
     free = disk.free_bytes
     told = f"{node.name}: {_gib(need)} to copy, {_gib(free)} free on {disk.path}"
     if need > free:
         yield Hit(message=told)
     elif need + MARGIN_BYTES > free or free - need < disk.total_bytes // 10:
         yield Hit(message=f"{told}; little would be left", severity=WARNING)
+
+
+def _cramped(node: str, facts: NodeFacts) -> Iterator[Hit]:
+    """Where the run keeps its journal and what it replaces: little is needed, and it is needed."""
+    for disk in facts.disks:
+        if disk.path in ("/etc", "/run", "/var/lib/unshim") and disk.free_bytes < RUN_BYTES:
+            told = f"{disk.free_bytes >> 20} MiB free on {disk.path}, {RUN_BYTES >> 20} are needed"
+            yield Hit(message=f"{node}: {told}")
 
 
 def _disk(facts: NodeFacts) -> Disk | None:
@@ -54,11 +71,44 @@ def _gib(count: int) -> str:
 
 
 @node_rule(
+    "containerd-file-system",
+    BLOCKER,
+    title="overlayfs does not work on containerd's file system",
+    why="containerd keeps containers in overlayfs, which needs a file system that tells the type "
+    "of directory entries. XFS made with ftype=0, as early CentOS 7 did by default, does not, nor "
+    "do network file systems. Containers would not start, or see deleted files again.",
+    fix="Put containerd's root on ext4, or on an XFS made with `mkfs.xfs -n ftype=1`.",
+    link=f"{links.DOCKER}engine/storage/drivers/overlayfs-driver/",
+)
+def containerd_file_system(node: NodeView, _: Survey) -> Iterator[Hit]:
+    disk = _disk(node.facts) if node.facts else None
+    if node.facts is None or disk is None or _snapshotter(node.facts) != "overlayfs":
+        return
+    if not disk.d_type:
+        yield Hit(message=f"{disk.path} on {node.name} is {disk.fstype} with ftype=0")
+    elif disk.fstype in _NOT_BELOW or disk.fstype.startswith("fuse."):
+        yield Hit(message=f"{disk.path} on {node.name} is {disk.fstype}")
+    elif disk.fstype == "zfs":
+        yield Hit(
+            message=f"{disk.path} on {node.name} is zfs, which bears overlayfs since OpenZFS 2.2",
+            severity=WARNING,
+        )
+
+
+def _snapshotter(facts: NodeFacts) -> str:
+    try:
+        return docker_settings.translate(facts).snapshotter
+    except UnsupportedNode:
+        return ""  # the rule docker-setting says so
+
+
+@node_rule(
     "image-hand-over",
     INFO,
     title="Images move from Docker's store to containerd's",
     why="containerd does not see Docker's images.",
     fix="Nothing to do: they are copied while the node still serves.",
+    link=links.IMAGES,
 )
 def image_hand_over(node: NodeView, _: Survey) -> Iterator[Hit]:
     if node.facts is None or node.facts.docker is None:
@@ -79,6 +129,7 @@ def image_hand_over(node: NodeView, _: Survey) -> Iterator[Hit]:
     why="An image known by its digest or ID only has no name that the copy could keep, and with "
     "imagePullPolicy Never it is never pulled: the pod would not start.",
     fix="Give the image a tag and use that, or push it to a registry and allow pulling.",
+    link=links.IMAGES,
 )
 def image_not_available(node: NodeView, _: Survey) -> Iterator[Hit]:
     for pod in node.pods:
@@ -108,6 +159,7 @@ def _pod(pod: Manifest) -> Subject:
     why="It was built or loaded here and never pulled. It is copied to containerd, but a pod that "
     "moves to another node would not find it there.",
     fix="Push it to a registry.",
+    link=links.IMAGES,
 )
 def image_local_only(node: NodeView, _: Survey) -> Iterator[Hit]:
     docker = node.facts.docker if node.facts else None
@@ -145,10 +197,11 @@ def _used(pods: Iterable[Manifest]) -> set[str]:
     "failed. Docker has the image today; the next pull would fail.",
     fix="Read containerd's message: certificates, mirrors, proxy or credentials are missing. A "
     "schema 1 image has to be pushed again with a current tool.",
+    link=f"{links.CONTAINERD}docs/hosts.md",
 )
 def image_pull_fails(node: NodeView, survey: Survey) -> Iterator[Hit]:
     for image, said in sorted(survey.snapshot.pull_failures.get(node.name, {}).items()):
-        old = any(mark in said for mark in _SCHEMA_1)
+        old = _SCHEMA_1.search(said) is not None
         yield Hit(
             message=f"{image} on {node.name}: {said[:300]}", severity=BLOCKER if old else WARNING
         )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
+from unshim.audit import links
 from unshim.audit.finding import Severity
 from unshim.audit.rule import Hit, NodeView, Survey, node_rule
 from unshim.core import flags
@@ -14,15 +15,28 @@ from unshim.core.facts import Kubelet
 BLOCKER, WARNING, INFO = Severity.BLOCKER, Severity.WARNING, Severity.INFO
 
 _DOCKER_UNITS = frozenset({"docker.service", "docker.socket"})
-#: Feature gates that dockershim clusters still set -> the minor version that no longer knows them.
+#: Feature gates that dockershim clusters still set -> the first minor version that does not know
+#: them, by the table of removed feature gates in the Kubernetes reference.
 _REMOVED_GATES = {
-    "DynamicKubeletConfig": (1, 26),
-    "CRIContainerLogRotation": (1, 23),
-    "SupportPodPidsLimit": (1, 23),
-    "CSIMigration": (1, 27),
-    "LegacyNodeRoleBehavior": (1, 22),
-    "ServiceNodeExclusion": (1, 22),
+    **dict.fromkeys(("TaintBasedEvictions", "SupportIPVSProxyMode"), (1, 21)),
+    **dict.fromkeys(("RotateKubeletClientCertificate", "TokenRequest", "BlockVolume"), (1, 22)),
+    **dict.fromkeys(("CSIBlockVolume", "CSIDriverRegistry", "AttachVolumeLimit"), (1, 22)),
+    **dict.fromkeys(("CRIContainerLogRotation", "CSINodeInfo", "LegacyNodeRoleBehavior"), (1, 23)),
+    **dict.fromkeys(("NodeDisruptionExclusion", "SCTPSupport", "ServiceNodeExclusion"), (1, 23)),
+    **dict.fromkeys(("VolumeSnapshotDataSource", "Sysctls", "RunAsGroup"), (1, 23)),
+    **dict.fromkeys(("SupportNodePidsLimit", "SupportPodPidsLimit", "StartupProbe"), (1, 24)),
+    **dict.fromkeys(("NodeLease", "CronJobControllerV2"), (1, 24)),
+    **dict.fromkeys(("IPv6DualStack", "RuntimeClass", "TTLAfterFinished"), (1, 25)),
+    **dict.fromkeys(("EndpointSlice", "EndpointSliceProxying", "GenericEphemeralVolume"), (1, 25)),
+    **dict.fromkeys(("HugePageStorageMediumSize", "StreamingProxyRedirects"), (1, 25)),
+    **dict.fromkeys(("DynamicKubeletConfig", "PodDisruptionBudget", "PodOverhead"), (1, 26)),
+    **dict.fromkeys(("CSIMigration", "CSIMigrationAWS", "CSIInlineVolume"), (1, 27)),
+    **dict.fromkeys(("EphemeralContainers", "LocalStorageCapacityIsolation"), (1, 27)),
+    **dict.fromkeys(("ExpandCSIVolumes", "ExpandPersistentVolumes"), (1, 27)),
 }
+_GATES_BLOCK = re.compile(
+    r"(?m)^[ \t{]*[\"']?featureGates[\"']?[ \t]*:[ \t]*(\{[^}]*\}|(?:\n[ \t]+\S.*)+)"
+)
 
 
 @node_rule(
@@ -32,6 +46,7 @@ _REMOVED_GATES = {
     why="The transaction stops and starts the kubelet through systemd and edits the files that its "
     "unit reads. A kubelet in a container or in another process has neither.",
     fix="Use the procedure of the tool that installed the cluster.",
+    link=f"{links.K8S}setup/production-environment/tools/kubeadm/kubelet-integration/",
     firm=True,
 )
 def kubelet_not_systemd(node: NodeView, _: Survey) -> Iterator[Hit]:
@@ -53,6 +68,7 @@ def kubelet_not_systemd(node: NodeView, _: Survey) -> Iterator[Hit]:
     "kubelet up to 1.23 that has the containerd endpoint but not --container-runtime=remote has "
     "replaced containerd's socket by its own and still runs Docker.",
     fix="Correct the kubelet's flags and restart it until they agree with the node's status.",
+    link=links.CHANGE_RUNTIME,
     firm=True,
 )
 def kubelet_runtime(node: NodeView, _: Survey) -> Iterator[Hit]:
@@ -92,6 +108,7 @@ def scalar(text: str, key: str) -> str:
     "fail to start, or start outside their limits and are restarted without a clear error.",
     fix="Find out which driver pods run under (/proc/PID/cgroup of one) and make kubelet and "
     "Docker agree, with the node drained. Never change the driver together with the runtime.",
+    link=f"{links.RUNTIMES}#cgroup-drivers",
     firm=True,
 )
 def cgroup_driver(node: NodeView, _: Survey) -> Iterator[Hit]:
@@ -120,6 +137,7 @@ def cgroup_driver(node: NodeView, _: Survey) -> Iterator[Hit]:
     "before 2.0 does not, so the kubelet would fall back to its configuration file, and that "
     "names another driver than pods run under today.",
     fix="Set cgroupDriver in the kubelet's configuration to the driver in use.",
+    link=f"{links.K8S}tasks/administer-cluster/kubeadm/configure-cgroup-driver/",
 )
 def cgroup_driver_flips(node: NodeView, _: Survey) -> Iterator[Hit]:
     facts = node.facts
@@ -139,6 +157,7 @@ def cgroup_driver_flips(node: NodeView, _: Survey) -> Iterator[Hit]:
     why="It overrides the configuration file, so settings such as the log limits may not be what "
     "the file says. Kubernetes 1.24 removed it.",
     fix="Move the settings to the kubelet's file and clear spec.configSource of the Node.",
+    link=f"{links.K8S}tasks/administer-cluster/kubelet-config-file/",
 )
 def dynamic_kubelet_config(node: NodeView, _: Survey) -> Iterator[Hit]:
     if node.spec.get("configSource"):
@@ -155,6 +174,7 @@ def dynamic_kubelet_config(node: NodeView, _: Survey) -> Iterator[Hit]:
     "Docker again. The kubelet's own dependence is removed by the migration.",
     fix="Remove Requires=, BindsTo= and Wants= on docker from these units, or accept that they "
     "stop.",
+    link=links.SYSTEMD_UNIT,
 )
 def units_need_docker(node: NodeView, _: Survey) -> Iterator[Hit]:
     facts = node.facts
@@ -171,19 +191,32 @@ def units_need_docker(node: NodeView, _: Survey) -> Iterator[Hit]:
     title="The kubelet has flags that a later version does not know",
     why="An unknown flag stops the kubelet from starting after an upgrade.",
     fix="Flags of dockershim are removed by the migration. Remove the others before you upgrade.",
+    link=f"{links.K8S}reference/command-line-tools-reference/feature-gates-removed/",
 )
 def flags_fatal_at_upgrade(node: NodeView, _: Survey) -> Iterator[Hit]:
-    have = node.kubelet_flags
-    doomed = dict.fromkeys(DOCKERSHIM_FLAGS & set(have), (1, 24))
-    doomed |= {"dynamic-config-dir": (1, 24), "seccomp-profile-root": (1, 23)}
-    doomed |= {"container-runtime": (1, 27), "pod-infra-container-image": (1, 35)}
-    gates = have.get("feature-gates", "")
-    doomed |= {
-        f"feature-gates={gate}": gone for gate, gone in _REMOVED_GATES.items() if gate in gates
-    }
-    for name, gone in sorted(doomed.items()):
-        if name.partition("=")[0] in have and node.kubelet_minor < gone:
-            yield Hit(message=f"{node.name}: --{name} is unknown to Kubernetes {gone[0]}.{gone[1]}")
+    if node.facts is None or node.facts.kubelet is None or node.kubelet_minor == (0, 0):
+        return
+    for name, gone in sorted(_doomed(node, node.facts.kubelet).items()):
+        if node.kubelet_minor < gone:
+            yield Hit(message=f"{node.name}: {name} is unknown to Kubernetes {gone[0]}.{gone[1]}")
+
+
+def _doomed(node: NodeView, kubelet: Kubelet) -> Mapping[str, tuple[int, int]]:
+    """Flags and gates in use, as people know them, with the version that refuses them."""
+    flagged = dict.fromkeys(DOCKERSHIM_FLAGS, (1, 24))
+    flagged |= {"dynamic-config-dir": (1, 24), "seccomp-profile-root": (1, 23)}
+    flagged |= {"container-runtime": (1, 27), "pod-infra-container-image": (1, 35)}
+    doomed = {f"--{name}": gone for name, gone in flagged.items() if name in node.kubelet_flags}
+    if node.dockershim:
+        doomed["--container-runtime=remote, which the migration adds,"] = (1, 27)
+    for gate in set(re.findall(r"(\w+)=", node.kubelet_flags.get("feature-gates", ""))):
+        if gate in _REMOVED_GATES:
+            doomed[f"--feature-gates={gate}"] = _REMOVED_GATES[gate]
+    block = _GATES_BLOCK.search(kubelet.config_text)
+    for gate in set(re.findall(r"(\w+)[\"']?\s*:", block[1])) if block else ():
+        if gate in _REMOVED_GATES:
+            doomed[f"featureGates.{gate} in {kubelet.config_path}"] = _REMOVED_GATES[gate]
+    return doomed
 
 
 @node_rule(
@@ -194,6 +227,7 @@ def flags_fatal_at_upgrade(node: NodeView, _: Survey) -> Iterator[Hit]:
     "the clouds, where that address is a black hole behind a firewall, this takes 9 seconds: most "
     "of the time a switch takes.",
     fix="Make the address unreachable at once: `ip route add unreachable 169.254.169.254`.",
+    link=f"{links.K8S}tasks/administer-cluster/kubelet-credential-provider/",
 )
 def metadata_probe(node: NodeView, _: Survey) -> Iterator[Hit]:
     if node.facts is not None and may_probe_metadata(node):

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from unshim.audit import links
 from unshim.audit.finding import Severity
 from unshim.audit.rule import Hit, NodeView, Survey, node_rule
 from unshim.core import flags
@@ -21,6 +22,7 @@ BLOCKER, WARNING, INFO = Severity.BLOCKER, Severity.WARNING, Severity.INFO
     why="Without --network-plugin=cni, pods live in Docker's own bridge or in kubenet's. "
     "containerd offers neither: after the switch there would be no pod network.",
     fix="Move the cluster to a CNI plugin first.",
+    link=f"{links.K8S}concepts/extend-kubernetes/compute-storage-net/network-plugins/",
     firm=True,
 )
 def network_plugin(node: NodeView, _: Survey) -> Iterator[Hit]:
@@ -46,6 +48,7 @@ def _network_plugin(node: NodeView, facts: NodeFacts) -> str:
     "containerd takes the first file, and fails if that one is bad. Files left behind by other "
     "packages (weave, podman, containerd's own example) then decide over the pod network.",
     fix="Remove or repair the files that sort before the one in use.",
+    link=f"{links.CONTAINERD}docs/cri/config.md",
     firm=True,
 )
 def cni_config(node: NodeView, _: Survey) -> Iterator[Hit]:
@@ -86,6 +89,8 @@ def _plugins(file: CniFile) -> tuple[list[Mapping[str, Any]], str]:
         config = json.loads(file.text)
     except ValueError as exc:
         return [], f"it does not parse: {exc}"
+    if not isinstance(config, dict) or not config.get("name"):
+        return [], "the network in it has no name"
     chain = config.get("plugins", []) if file.path.endswith(".conflist") else [config]
     if not isinstance(chain, list) or not chain:
         return [], "it lists no plugin"
@@ -100,6 +105,7 @@ def _plugins(file: CniFile) -> tuple[list[Mapping[str, Any]], str]:
     title="The CNI configuration names no version",
     why="containerd 1.6.0 to 1.6.3 fails on such a file: `the version is empty`.",
     fix='Add "cniVersion": "0.3.1" to the file, or use a later containerd.',
+    link=f"{links.DOCKERSHIM}troubleshooting-cni-plugin-related-errors/",
 )
 def cni_version(node: NodeView, _: Survey) -> Iterator[Hit]:
     facts = node.facts
@@ -117,6 +123,7 @@ def cni_version(node: NodeView, _: Survey) -> Iterator[Hit]:
     title="CNI plugins come from several folders",
     why="containerd before 2.1 looks for plugins in one folder only.",
     fix="Copy or link the plugins in use into one folder.",
+    link=f"{links.CONTAINERD}docs/cri/config.md",
 )
 def cni_folders(node: NodeView, _: Survey) -> Iterator[Hit]:
     folders = [f for f in node.kubelet_flags.get("cni-bin-dir", "").split(",") if f]
@@ -131,6 +138,7 @@ def cni_folders(node: NodeView, _: Survey) -> Iterator[Hit]:
     why="dockerd turns on IP forwarding and loads br_netfilter. Without Docker nothing does so "
     "after the next reboot, and pod traffic would stop then.",
     fix="Nothing to do: the migration writes these settings to /etc/sysctl.d and modules-load.d.",
+    link=links.RUNTIMES,
 )
 def network_settings_lost(node: NodeView, _: Survey) -> Iterator[Hit]:
     facts = node.facts

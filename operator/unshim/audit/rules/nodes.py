@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from unshim.audit import links
 from unshim.audit.finding import Severity
 from unshim.audit.rule import Hit, NodeView, Survey, node_rule
 from unshim.audit.survey import condition
@@ -23,7 +24,9 @@ _FOREIGN_MARKS = {
     "rke.cattle.io/internal-ip": "RKE1",
     "io.x-k8s.kind.role": "kind",
 }
-_FOREIGN_VERSIONS = {"+k3s": "k3s", "+rke2": "RKE2"}
+_FOREIGN_VERSIONS = {"+k3s": "k3s", "+rke2": "RKE2", "+k0s": "k0s"}
+#: Containers that hold the kubelet of distributions that run it in Docker.
+_KUBELET_CONTAINERS = {"kubelet": "RKE1", "ucp-kubelet": "Mirantis Kubernetes Engine"}
 #: Marks of machines that something else rebuilds or reconfigures.
 _MANAGED_MARKS = {
     "eks.amazonaws.com/nodegroup": "an EKS node group",
@@ -32,6 +35,11 @@ _MANAGED_MARKS = {
     "kops.k8s.io/instancegroup": "a kOps instance group",
     "cluster.x-k8s.io/machine": "a Cluster API machine",
     "machine.openshift.io/machine": "an OpenShift machine",
+    "alpha.eksctl.io/nodegroup-name": "an eksctl node group",
+    "karpenter.sh/nodepool": "a Karpenter node pool",
+    "karpenter.sh/provisioner-name": "a Karpenter provisioner",
+    "worker.gardener.cloud/pool": "a Gardener worker pool",
+    "node.deckhouse.io/group": "a Deckhouse node group",
 }
 
 
@@ -41,6 +49,7 @@ _MANAGED_MARKS = {
     title="The cluster has no such node",
     why="A run needs the Node object to cordon, watch and prove.",
     fix="Name a node that `kubectl get nodes` lists.",
+    link=f"{links.K8S}concepts/architecture/nodes/",
     firm=True,
     any_node=True,
 )
@@ -56,6 +65,7 @@ def node_not_found(node: NodeView, _: Survey) -> Iterator[Hit]:
     why="A node that is ill beforehand cannot show that the new runtime works, and after a "
     "rollback nobody could tell what the migration did.",
     fix="Repair the node first, or take it out of the cluster.",
+    link=f"{links.K8S}concepts/architecture/nodes/",
     any_node=True,
 )
 def node_not_ready(node: NodeView, _: Survey) -> Iterator[Hit]:
@@ -70,6 +80,7 @@ def node_not_ready(node: NodeView, _: Survey) -> Iterator[Hit]:
     title="The node runs containerd already",
     why="There is nothing to migrate.",
     fix="Leave it out.",
+    link=f"{links.DOCKERSHIM}find-out-runtime-you-use/",
     firm=True,
     any_node=True,
 )
@@ -85,6 +96,7 @@ def already_on_containerd(node: NodeView, survey: Survey) -> Iterator[Hit]:
     title="The node's runtime is not Docker Engine",
     why="Only nodes that run Docker Engine through dockershim or cri-dockerd can be moved.",
     fix="Leave the node out.",
+    link=f"{links.DOCKERSHIM}find-out-runtime-you-use/",
     firm=True,
     any_node=True,
 )
@@ -100,6 +112,7 @@ def runtime_unsupported(node: NodeView, _: Survey) -> Iterator[Hit]:
     title="The node does not run Linux",
     why="The transaction on the node is a POSIX shell script under systemd.",
     fix="Replace Windows nodes by new ones that run containerd.",
+    link=f"{links.K8S}concepts/windows/intro/",
     firm=True,
     any_node=True,
 )
@@ -113,8 +126,9 @@ def windows_node(node: NodeView, _: Survey) -> Iterator[Hit]:
     "unsupported-installer",
     BLOCKER,
     title="This distribution needs its own procedure",
-    why="k3s and MicroK8s run the kubelet inside their own service, RKE1 runs it as a Docker "
-    "container (stopping Docker would kill it), minikube and kind nodes are made to be recreated. "
+    why="k3s, k0s and MicroK8s run the kubelet inside their own service, RKE1 and Mirantis run it "
+    "as a Docker container (stopping Docker would kill it), minikube, kind and Docker Desktop "
+    "nodes are made to be recreated. "
     "Editing kubelet flags would do nothing or do harm.",
     fix="k3s: drain and restart it without --docker. RKE1: move to RKE2 or rebuild. minikube and "
     "kind: recreate the cluster with the containerd runtime.",
@@ -131,6 +145,8 @@ def _installers(node: NodeView) -> set[str]:
     found |= {name for mark, name in _FOREIGN_VERSIONS.items() if mark in node.kubelet_version}
     if str(node.spec.get("providerID", "")).startswith("kind://"):
         found.add("kind")
+    if node.info.get("osImage") == "Docker Desktop":
+        found.add("Docker Desktop")
     return found | _installers_on_the_node(node)
 
 
@@ -144,9 +160,8 @@ def _installers_on_the_node(node: NodeView) -> set[str]:
         found.add("RKE2")
     if "snap.microk8s.daemon-kubelite.service" in running:
         found.add("MicroK8s")
-    if facts.docker and any(c.name.lstrip("/") == "kubelet" for c in facts.docker.foreign):
-        found.add("RKE1")
-    return found
+    names = {c.name.lstrip("/") for c in facts.docker.foreign} if facts.docker else set()
+    return found | {owner for name, owner in _KUBELET_CONTAINERS.items() if name in names}
 
 
 @node_rule(
@@ -249,6 +264,7 @@ def missing_tool(node: NodeView, _: Survey) -> Iterator[Hit]:
     title="The node is cordoned",
     why="unshim lifts only the cordons it set: this node stays unschedulable afterwards.",
     fix="Uncordon it yourself when you are ready.",
+    link=f"{links.K8S}concepts/architecture/nodes/#manual-node-administration",
 )
 def already_cordoned(node: NodeView, _: Survey) -> Iterator[Hit]:
     stamped = "unshim.dev/cordoned" in node.annotations
@@ -263,6 +279,7 @@ def already_cordoned(node: NodeView, _: Survey) -> Iterator[Hit]:
     why="kubeadm reads this annotation at the next upgrade and fails on a value it cannot use. "
     "kubeadm 1.24.0 wrote `unix://unix://…`.",
     fix="Nothing to do before the migration: it sets the annotation to containerd's socket.",
+    link=links.CHANGE_RUNTIME,
 )
 def cri_socket_annotation(node: NodeView, _: Survey) -> Iterator[Hit]:
     value = node.annotations.get(CRI_SOCKET_ANNOTATION)

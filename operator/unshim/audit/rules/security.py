@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from unshim.audit import links
 from unshim.audit.finding import Severity, Subject
 from unshim.audit.rule import Hit, Survey, survey_rule, workload_rule
 from unshim.audit.workloads import Workload
@@ -22,6 +23,7 @@ _SECCOMP = ("seccomp.security.alpha.kubernetes.io/pod", "container.seccomp.secur
     why="dockerd loads the profile docker-default when it starts. Without Docker it is gone after "
     "the next reboot, and the pod does not start.",
     fix="Use runtime/default, which every runtime provides.",
+    link=f"{links.K8S}tutorials/security/apparmor/",
 )
 def apparmor_docker_default(workload: Workload, _: Survey) -> Iterator[Hit]:
     annotations = workload.metadata.get("annotations") or {}
@@ -47,6 +49,7 @@ def _contexts(workload: Workload) -> Iterator[tuple[str, dict[str, Any]]]:
     why="containerd treats docker/default as runtime/default, whose list of allowed system calls "
     "differs a little. Kubernetes 1.27 and later ignore the annotation.",
     fix="Set securityContext.seccompProfile.type to RuntimeDefault.",
+    link=f"{links.K8S}tutorials/security/seccomp/",
 )
 def seccomp_docker_default(workload: Workload, _: Survey) -> Iterator[Hit]:
     annotations = workload.metadata.get("annotations") or {}
@@ -62,6 +65,7 @@ def seccomp_docker_default(workload: Workload, _: Survey) -> Iterator[Hit]:
     why="Profiles called docker/default go on working. A host path under Docker's folders allows "
     "what no longer has a use.",
     fix="Use runtime/default, and remove host paths that are no longer needed.",
+    link=f"{links.K8S}concepts/security/pod-security-policy/",
 )
 def policy_names_docker(survey: Survey) -> Iterator[Hit]:
     for policy in survey.snapshot.security_policies:

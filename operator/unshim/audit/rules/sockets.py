@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from unshim.audit import paths, words
+from unshim.audit import links, paths, words
 from unshim.audit.finding import Severity, Subject
 from unshim.audit.rule import Hit, Survey, survey_rule, workload_rule
 from unshim.audit.workloads import HostPath, Workload, node_path
 
 BLOCKER, WARNING, INFO = Severity.BLOCKER, Severity.WARNING, Severity.INFO
-
-_AGENTS = (
-    "https://kubernetes.io/docs/tasks/administer-cluster/migrating-from-dockershim/"
-    "migrating-telemetry-and-security-agents/"
-)
 
 
 def _described(place: HostPath) -> str:
@@ -37,7 +32,7 @@ def _knows_containerd(workload: Workload) -> bool:
     "again. Whatever the pod does with Docker stops.",
     fix="Use the Kubernetes API, containerd's socket (CRI), or a builder without a daemon "
     "(BuildKit, Kaniko, Buildah). Agents: see the version in docs/detectors.md.",
-    link=_AGENTS,
+    link=links.AGENTS,
 )
 def docker_socket(workload: Workload, survey: Survey) -> Iterator[Hit]:
     for place in workload.host_paths:
@@ -56,7 +51,7 @@ def docker_socket(workload: Workload, survey: Survey) -> Iterator[Hit]:
     why="The socket disappears with the runtime. AWS VPC CNI before 1.12 crash-loops because of "
     "it, and the node has no network then.",
     fix="Upgrade the workload, or mount /run/containerd/containerd.sock in its place.",
-    link=_AGENTS,
+    link=links.AGENTS,
 )
 def cri_socket(workload: Workload, _: Survey) -> Iterator[Hit]:
     for place in workload.host_paths:
@@ -72,7 +67,7 @@ def cri_socket(workload: Workload, _: Survey) -> Iterator[Hit]:
     why="The folder holds Docker's socket. Most workloads that mount it want something else, and "
     "some want the socket.",
     fix="Find out whether it speaks to Docker. Mount only what it needs.",
-    link=_AGENTS,
+    link=links.AGENTS,
 )
 def socket_folder(workload: Workload, survey: Survey) -> Iterator[Hit]:
     for place in workload.host_paths:
@@ -101,13 +96,14 @@ def _reach(workload: Workload, place: HostPath, sign: str) -> Severity:
     title="A PersistentVolume stands for a place of Docker's",
     why="A claim reaches Docker's socket or data through it, unseen in the pod's own text.",
     fix="Remove the volume when its users have moved away from Docker.",
+    link=f"{links.K8S}concepts/storage/volumes/#hostpath",
 )
 def volume_at_docker(survey: Survey) -> Iterator[Hit]:
     for volume in survey.snapshot.volumes:
         path = node_path(volume)
         claim = (volume.get("spec") or {}).get("claimRef") or {}
         sockets = survey.docker_sockets | paths.CRI_SOCKETS
-        if path and _of_docker(paths.normalise(path), sockets):
+        if path and _of_docker(paths.normalise(path), sockets, survey.docker_roots):
             owner = f"{claim.get('namespace')}/{claim.get('name')}" if claim else "nobody"
             yield Hit(
                 message=f"{path}, claimed by {owner}",
@@ -116,9 +112,9 @@ def volume_at_docker(survey: Survey) -> Iterator[Hit]:
             )
 
 
-def _of_docker(path: str, sockets: frozenset[str]) -> bool:
+def _of_docker(path: str, sockets: frozenset[str], roots: frozenset[str]) -> bool:
     return (
         path in sockets
         or path in paths.SOCKET_PARENTS
-        or any(paths.inside(path, folder) for folder in ("/var/lib/docker", *paths.DOCKER_FILES))
+        or any(paths.inside(path, folder) for folder in (*roots, *paths.DOCKER_FILES))
     )
