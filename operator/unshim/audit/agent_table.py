@@ -178,3 +178,12 @@ AGENTS: tuple[Agent, ...] = (
         advice="it needs nvidia as containerd's default runtime or a RuntimeClass",
     ),
 )
+
+_ANY = re.compile(rf"(?:^|/)(?:{'|'.join(agent.images for agent in AGENTS)})$")
+
+
+def of_image(repository: str) -> Agent | None:
+    """The agent of an image. Nearly every image is none of them, so all are tried as one first."""
+    if _ANY.search(repository) is None:
+        return None
+    return next((agent for agent in AGENTS if agent.runs(repository)), None)
