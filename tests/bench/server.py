@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import shutil
 import socket
 import ssl
 import subprocess
@@ -24,6 +25,7 @@ from tests.lab import builds
 from tests.lab.shells import wait
 
 TOKEN = "bench"  # noqa: S105  the server listens on loopback, for minutes
+PREFIX = "unshim-bench-"  # then the pid of whoever uses the folder
 PROTOBUF = "application/vnd.kubernetes.protobuf"
 
 
@@ -78,7 +80,8 @@ class Etcd:
 
     def compact(self) -> None:
         """Forget the past: page tokens handed out so far expire."""
-        revision = self._call("/v3/kv/range", {"key": _text(b"x")})["header"]["revision"]
+        written = self._call("/v3/kv/put", {"key": _text(b"/bench"), "value": _text(b"later")})
+        revision = written["header"]["revision"]
         self._call("/v3/kv/compaction", {"revision": revision, "physical": True})
 
     def close(self) -> None:
@@ -101,10 +104,12 @@ def _text(data: bytes) -> str:
 @contextmanager
 def serving() -> Iterator[ApiServer]:
     """The server while it runs."""
-    builds.packages(builds.TOOLS)
+    builds.packages(("etcd-server", "openssl"))
     binaries = builds.kubernetes()
+    _sweep()
     with ExitStack() as ends:
-        folder = Path(ends.enter_context(tempfile.TemporaryDirectory(prefix="unshim-bench-")))
+        own = f"{PREFIX}{os.getpid()}-"
+        folder = Path(ends.enter_context(tempfile.TemporaryDirectory(prefix=own)))
         etcd_port, peer_port, port = _free_ports(3)
         etcd = _start(ends, folder, _etcd(folder, etcd_port, peer_port))
         wait(lambda: _listens(etcd_port), 30, "etcd to listen")
@@ -115,6 +120,14 @@ def serving() -> Iterator[ApiServer]:
         server = ApiServer(folder=folder, url=url, etcd_port=etcd_port, pids=pids)
         wait(lambda: _ready(server), 90, "the API server to be ready")
         yield server
+
+
+def _sweep() -> None:
+    """Remove the folders of processes that were killed."""
+    for left in Path(tempfile.gettempdir()).glob(f"{PREFIX}*-*"):
+        pid = left.name.removeprefix(PREFIX).partition("-")[0]
+        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _start(ends: ExitStack, folder: Path, argv: Sequence[str]) -> subprocess.Popen[bytes]:

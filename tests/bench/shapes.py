@@ -165,7 +165,7 @@ def node() -> Object:
               "kubernetes.io/hostname": NODE, "topology.kubernetes.io/zone": "zone-a"}  # fmt: skip
     usual = ("MemoryPressure", "DiskPressure", "PIDPressure")
     fine = {"lastHeartbeatTime": CREATED, "lastTransitionTime": CREATED, "message": "kubelet is ok"}
-    size = {"cpu": "32", "memory": "131072Mi", "pods": "110", "ephemeral-storage": "500Gi"}
+    size = {"cpu": "32", "memory": "128Gi", "pods": "110", "ephemeral-storage": "500Gi"}
     image = "registry.example.com/team/image"
     return {
         "apiVersion": "v1",

@@ -44,7 +44,7 @@ def _listed(api: Api, intake: Intake, kind: str, paths: Sequence[str]) -> bool:
             if first.status == 404:
                 continue
             version = path.removeprefix("/apis/").removeprefix("/api/").rpartition("/")[0]
-            for items in _pages(api, path, first):
+            for items in pages(api, path, first):
                 intake.add(kind, items, version)
         except Forbidden:
             return False
@@ -52,7 +52,7 @@ def _listed(api: Api, intake: Intake, kind: str, paths: Sequence[str]) -> bool:
     return True
 
 
-def _pages(api: Api, path: str, page: Reply) -> Iterator[Sequence[Manifest]]:
+def pages(api: Api, path: str, page: Reply) -> Iterator[Sequence[Manifest]]:
     """Each page's objects. The server makes the next page while this one is read and worked on."""
     with ThreadPoolExecutor(max_workers=1) as ahead:
         while True:
