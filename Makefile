@@ -22,7 +22,7 @@ check: setup ## Style, types, layers, shell
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
-	shellcheck operator/unshim/node/*.sh tests/*.sh $$(find tests/lab -name '*.sh') .ci/run
+	shellcheck operator/unshim/node/*.sh tests/*.sh $$(find tests/bench tests/lab -name '*.sh') .ci/run
 	cat operator/unshim/node/runner/*.sh | shellcheck -
 
 unit: setup ## Every test that needs no cluster
@@ -42,7 +42,7 @@ endif
 demo: setup ## Migrate one worker and roll one back, on a real cluster (root)
 	$(PY) -m tests.demo
 
-bench: setup ## Medians against kubectl drain and a shell script (root)
+bench: setup ## A switch against a shell script; audits of a large fleet and of 50 nodes (root)
 	$(PY) -m tests.bench
 
 mutants: setup ## Deliberate faults; each must turn the suite red

@@ -232,3 +232,12 @@ AGENTS: tuple[Agent, ...] = (
         advice="its Docker plugins need a daemon: give it one of its own (docker:dind)",
     ),
 )
+
+_ANY = re.compile(rf"(?:^|/)(?:{'|'.join(agent.images for agent in AGENTS)})$")
+
+
+def of_image(repository: str) -> Agent | None:
+    """The agent of an image. Nearly every image is none of them, so all are tried as one first."""
+    if _ANY.search(repository) is None:
+        return None
+    return next((agent for agent in AGENTS if agent.runs(repository)), None)

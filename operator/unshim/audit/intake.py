@@ -62,6 +62,9 @@ PATHS: Mapping[str, tuple[str, ...]] = {
 _MAX_CONFIG = 256 * 1024  # characters of a ConfigMap; certificates and dashboards are longer
 _METADATA = ("name", "namespace", "uid", "labels", "annotations", "deletionTimestamp")
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+_UNUSED_IN_PODS = frozenset(
+    ("tolerations", "affinity", "schedulerName", "dnsPolicy", "priority", "serviceAccount")
+)
 _STATUSES = ("initContainerStatuses", "containerStatuses", "ephemeralContainerStatuses")
 
 
@@ -87,7 +90,7 @@ class Intake:
         kept = {"kind": kind, "apiVersion": item["apiVersion"], "metadata": self._metadata(item)}
         match kind:
             case "Pod":
-                return {**kept, "spec": self._pod_spec(item), "status": _pod_status(item)}
+                return {**kept, "spec": self._pod_spec(item), "status": self._pod_status(item)}
             case "ConfigMap":
                 return {**kept, "data": _config(item)}
             case "RuntimeClass":
@@ -98,6 +101,10 @@ class Intake:
                 return {**kept, "webhooks": [_webhook(hook) for hook in item.get("webhooks") or ()]}
             case "PodTemplate":
                 return {**kept, "template": item.get("template")}
+            case "ReplicaSet":
+                return {**kept, "spec": self._replica_set_spec(item)}
+            case "Deployment":
+                return {**kept, "spec": self._templated(item, ("Deployment", *_named(item)))}
             case "Node" | "PodDisruptionBudget":
                 status = {k: v for k, v in (item.get("status") or {}).items() if k != "images"}
                 return {**kept, "spec": item.get("spec") or {}, "status": status}
@@ -106,43 +113,75 @@ class Intake:
     def _metadata(self, item: Manifest) -> Manifest:
         meta = item["metadata"]
         kept = {key: meta[key] for key in _METADATA if key in meta}
+        if "namespace" in kept:
+            kept["namespace"] = self._share(("namespace", meta["namespace"]), meta["namespace"])
         if _LAST_APPLIED in (kept.get("annotations") or {}):
             rest = {k: v for k, v in kept["annotations"].items() if k != _LAST_APPLIED}
             kept["annotations"] = rest
-        owners = [o for o in meta.get("ownerReferences") or () if o.get("controller")]
-        if owners:
+        if owner := _owner(item):
             wanted = ("kind", "name", "controller")
-            kept["ownerReferences"] = [{key: o.get(key) for key in wanted} for o in owners]
-            key = (owners[0].get("kind"), meta.get("namespace"), owners[0].get("name"))
-            kept["labels"] = self._share((*key, "labels"), kept.get("labels") or {})
+            owners = [o for o in meta["ownerReferences"] if o.get("controller")]
+            short = [{key: o.get(key) for key in wanted} for o in owners]
+            kept["ownerReferences"] = self._share((*owner, "owners"), short)
+            kept["labels"] = self._share((*owner, "labels"), kept.get("labels") or {})
         return kept
 
     def _pod_spec(self, pod: Manifest) -> Manifest:
         spec = pod.get("spec") or {}
-        owners = [o for o in pod["metadata"].get("ownerReferences") or () if o.get("controller")]
-        if not owners:
+        owner = _owner(pod)
+        if owner is None:
             return spec
-        key = (owners[0].get("kind"), pod["metadata"].get("namespace"), owners[0].get("name"))
-        return {
-            name: value if isinstance(value, str | int | bool) else self._share((*key, name), value)
+        kept = {
+            name: value if isinstance(value, int) else self._share((*owner, name), value)
             for name, value in spec.items()
-            if name not in ("tolerations", "affinity", "schedulerName", "dnsPolicy", "priority")
+            if name not in _UNUSED_IN_PODS
         }
+        if "nodeName" in kept:  # the one text that the pods of an owner do not have in common
+            kept["nodeName"] = self._share(("node", spec["nodeName"]), spec["nodeName"])
+        return kept
+
+    def _pod_status(self, pod: Manifest) -> Manifest:
+        status = pod.get("status") or {}
+        phase = status.get("phase", "")
+        kept: Manifest = self._share(("phase", phase), {"phase": phase})
+        if pod["metadata"].get("deletionTimestamp"):  # only then do container states matter
+            kept = {**kept, **{name: status[name] for name in _STATUSES if name in status}}
+        if (pod["metadata"].get("labels") or {}).get("component") == "etcd":
+            kept = {**kept, "conditions": status.get("conditions") or []}  # is this member well?
+        return kept
+
+    def _replica_set_spec(self, item: Manifest) -> Manifest:
+        """An old one, scaled to nothing, will not run again by itself: its template is dropped."""
+        if (item.get("spec") or {}).get("replicas") == 0:
+            return {"replicas": 0}
+        return self._templated(item, _owner(item) or ("ReplicaSet", *_named(item)))
+
+    def _templated(self, item: Manifest, top: tuple[Any, ...]) -> Manifest:
+        """A Deployment and its current ReplicaSet share the template's spec."""
+        spec = item.get("spec") or {}
+        template = spec.get("template") or {}
+        if "spec" not in template:
+            return spec
+        shared = self._share((*top, "template"), template["spec"])
+        return {**spec, "template": {**template, "spec": shared}}
 
     def _share(self, key: tuple[Any, ...], value: Any) -> Any:
-        """The value that the owner's first pod had, if it is equal."""
+        """The value that the key's first user had, if it is equal."""
         known = self._shared.setdefault(key, value)
         return known if known == value else value
 
 
-def _pod_status(pod: Manifest) -> Manifest:
-    status = pod.get("status") or {}
-    kept: dict[str, Any] = {"phase": status.get("phase", "")}
-    if pod["metadata"].get("deletionTimestamp"):  # only then do container states matter
-        kept |= {name: status[name] for name in _STATUSES if name in status}
-    if (pod["metadata"].get("labels") or {}).get("component") == "etcd":
-        kept["conditions"] = status.get("conditions") or []  # is this member of etcd well?
-    return kept
+def _named(item: Manifest) -> tuple[Any, Any]:
+    return item["metadata"].get("namespace"), item["metadata"].get("name")
+
+
+def _owner(item: Manifest) -> tuple[Any, Any, Any] | None:
+    """(kind, namespace, name) of the first controlling owner."""
+    meta = item["metadata"]
+    for owner in meta.get("ownerReferences") or ():
+        if owner.get("controller"):
+            return owner.get("kind"), meta.get("namespace"), owner.get("name")
+    return None
 
 
 def _webhook(hook: Manifest) -> Manifest:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import logging
 import sys
 from collections.abc import Mapping, Sequence
@@ -55,6 +56,7 @@ def register(commands: Any, common: argparse.ArgumentParser) -> None:
 
 
 def call(settings: Settings, args: argparse.Namespace) -> int:
+    gc.disable()  # an audit makes millions of objects, no cycles, and then the process ends
     if not args.verbose:
         logging.getLogger("unshim").setLevel(logging.WARNING)  # no line for each connection
     snapshot, plans = _looked_at(settings, args)

@@ -11,9 +11,10 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import cached_property
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -34,15 +35,24 @@ PASSING = frozenset({429, 500, 502, 503, 504})
 LONGEST_PAUSE = 5.0  # seconds; a longer Retry-After is cut
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Reply:
-    """One answer. `body` is {} when it is not a JSON object; `date` is the server's clock."""
+    """One answer. `date` is the server's clock."""
 
     status: int
-    body: Mapping[str, Any] = field(default_factory=dict)
     text: str = ""
+    is_json: bool = False
     retry_after: float = 0.0
     date: datetime | None = None
+
+    @cached_property
+    def body(self) -> Mapping[str, Any]:
+        """The JSON object, or {} when it is none. Read when it is first asked for."""
+        try:
+            found = json.loads(self.text) if self.is_json else {}
+        except ValueError:
+            return {}
+        return found if isinstance(found, dict) else {}
 
     @property
     def ok(self) -> bool:
@@ -237,17 +247,10 @@ def expect(reply: Reply, what: str) -> Reply:
 
 
 def _reply(answer: Any) -> Reply:
-    text = answer.data.decode("utf-8", "replace")
-    body: Any = {}
-    if "json" in answer.headers.get("content-type", ""):
-        try:
-            body = json.loads(text)
-        except ValueError:
-            body = {}
     return Reply(
         status=answer.status,
-        body=body if isinstance(body, dict) else {},
-        text=text,
+        text=answer.data.decode("utf-8", "replace"),
+        is_json="json" in answer.headers.get("content-type", ""),
         retry_after=_seconds(answer.headers.get("retry-after", "")),
         date=_date(answer.headers.get("date", "")),
     )

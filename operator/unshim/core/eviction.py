@@ -7,7 +7,7 @@ A pod whose containers have all ended therefore needs no eviction.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -69,8 +69,10 @@ def judge(
 def _judge(
     pod: Manifest, options: DrainOptions, selector: Mapping[str, Any], orphaned: frozenset[str]
 ) -> Judgement:
-    for verdict, reason, option in _filters(pod, options, selector, orphaned):
-        return Judgement(pod=pod, verdict=verdict, reason=reason, option=option)
+    for found in _filters(pod, options, selector, orphaned):
+        if found is not None:
+            verdict, reason, option = found
+            return Judgement(pod=pod, verdict=verdict, reason=reason, option=option)
     if pod["metadata"].get("deletionTimestamp"):
         return Judgement(pod=pod, verdict=Verdict.WAIT, reason="it is terminating")
     return Judgement(pod=pod, verdict=Verdict.EVICT)
@@ -81,18 +83,16 @@ _Found = tuple[Verdict, str, str]
 
 def _filters(
     pod: Manifest, options: DrainOptions, selector: Mapping[str, Any], orphaned: frozenset[str]
-) -> list[_Found]:
-    """Every filter that has something to say, in order; the first one decides."""
-    said = (
-        _ended(pod),
-        _canary(pod),
-        _daemon_set(pod, options, orphaned),
-        _mirror(pod),
-        _unselected(pod, selector),
-        None if _terminating(pod) else _local_storage(pod, options),
-        None if _terminating(pod) else _unmanaged(pod, options, orphaned),
-    )
-    return [found for found in said if found is not None]
+) -> Iterator[_Found | None]:
+    """What each filter says, in order; the first one that says something decides."""
+    yield _ended(pod)
+    yield _canary(pod)
+    yield _daemon_set(pod, options, orphaned)
+    yield _mirror(pod)
+    yield _unselected(pod, selector)
+    if not _terminating(pod):
+        yield _local_storage(pod, options)
+        yield _unmanaged(pod, options, orphaned)
 
 
 def _ended(pod: Manifest) -> _Found | None:

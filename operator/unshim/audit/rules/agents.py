@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from unshim.audit import links, words
-from unshim.audit.agent_table import AGENTS, Agent
+from unshim.audit.agent_table import Agent, of_image
 from unshim.audit.finding import Severity
 from unshim.audit.rule import Hit, Survey, workload_rule
 from unshim.audit.rules.runtime import version
@@ -26,7 +26,7 @@ BLOCKER, WARNING, INFO = Severity.BLOCKER, Severity.WARNING, Severity.INFO
 def known_agent(workload: Workload, _: Survey) -> Iterator[Hit]:
     for image in sorted(set(workload.images)):
         path, tag = words.repository(image)
-        agent = next((agent for agent in AGENTS if agent.runs(path)), None)
+        agent = of_image(path)
         if agent is not None and (hit := _judged(agent, image, tag)) is not None:
             yield hit
 

@@ -17,10 +17,15 @@ BLOCKER, WARNING, INFO = Severity.BLOCKER, Severity.WARNING, Severity.INFO
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Sign:
-    """A text that expects Docker, unless `unless` stands in the same ConfigMap."""
+    """A text that expects Docker, unless `unless` stands in the same ConfigMap.
+
+    `found` matches no text without one of `words` (lower case): most ConfigMaps have none, and to
+    look for a word is a hundred times cheaper.
+    """
 
     found: re.Pattern[str]
     message: str
+    words: tuple[str, ...] = ("docker",)
     unless: re.Pattern[str] | None = None
     only_with: re.Pattern[str] | None = None
 
@@ -45,6 +50,7 @@ _PARSERS = (
     ),
     _Sign(
         found=_pattern(r"^\s*(?:@type|format)\s+json\b"),
+        words=("json",),
         only_with=_CONTAINER_LOGS,
         unless=_CRI,
         message="Fluentd parses container logs as JSON",
@@ -60,6 +66,7 @@ _PARSERS = (
     ),
     _Sign(
         found=_pattern(r"^\s*(?:-\s*)?type:\s*[\"']?json_parser[\"']?\s*$"),
+        words=("json_parser",),
         only_with=_CONTAINER_LOGS,
         unless=_pattern(_CRI.pattern + r"|type:\s*[\"']?(?:regex_parser|container)\b"),
         message="the OpenTelemetry Collector parses container logs as JSON only",
@@ -106,6 +113,7 @@ _EXPECTATIONS = (
     ),
     _Sign(
         found=_pattern(r"\bengine_daemon_\w+|\bname=~?\"\^?k8s_"),
+        words=("engine_daemon_", "k8s_"),
         message="it uses metrics or names that only Docker gives",
     ),
 )
@@ -140,8 +148,9 @@ def _signs(survey: Survey, signs: tuple[_Sign, ...]) -> Iterator[Hit]:
     for config_map in survey.snapshot.config_maps:
         data = config_map.get("data") or {}
         text = "\n".join(f"{key}=\n{value}" for key, value in data.items())
+        lower = text.lower()
         for sign in signs:
-            if _holds(sign, text):
+            if any(word in lower for word in sign.words) and _holds(sign, text):
                 yield Hit(
                     message=sign.message,
                     subject=_subject(config_map),

@@ -102,17 +102,24 @@ def _held(judgement: Judgement, survey: Survey, message: str, severity: Severity
 def runs_twice(node: NodeView, survey: Survey) -> Iterator[Hit]:
     for judgement in node.judged:
         pod = judgement.pod
-        stays = judgement.verdict is Verdict.KEEP and not eviction.finished(pod)
-        managed = (
-            eviction.mirror(pod) or eviction.daemon_set_of(pod) or "canary" in judgement.reason
-        )
         once = (pod.get("spec") or {}).get("restartPolicy") in ("Never", "OnFailure")
-        if stays and once and not managed and "ended" not in judgement.reason:
+        stays = judgement.verdict is Verdict.KEEP and not eviction.finished(pod)
+        if once and stays and not _managed(judgement) and "ended" not in judgement.reason:
             yield Hit(
                 message=f"{judgement.key} on {node.name}",
                 subject=_subject(pod),
                 chain=survey.chain(pod),
             )
+
+
+def _managed(judgement: Judgement) -> bool:
+    """Something else decides when it runs again."""
+    pod = judgement.pod
+    return (
+        eviction.mirror(pod)
+        or eviction.daemon_set_of(pod) is not None
+        or "canary" in judgement.reason
+    )
 
 
 @node_rule(

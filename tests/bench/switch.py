@@ -1,6 +1,6 @@
-"""`make bench`: one node's migration by unshim and by the public procedure, in the same lab.
+"""One node's migration by unshim and by the public procedure, in the same lab.
 
-Each round migrates worker-1 with unshim and worker-2 with `kubectl drain` and tests/official.sh.
+Each round migrates worker-1 with unshim and worker-2 with `kubectl drain` and official.sh.
 Node-down time runs from the last old container's end to the new runtime's proof: for unshim that is
 its verdict; for the script, which proves nothing, the API server's word that the DaemonSet is back.
 Medians over the rounds; the machines that run this are noisy.
@@ -8,11 +8,9 @@ Medians over the rounds; the machines that run this are noisy.
 
 from __future__ import annotations
 
-import argparse
 import os
 import re
 import statistics
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -157,15 +155,13 @@ def _number(text: str, pattern: str) -> float:
     return float(found[-1]) if found else float("nan")
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
-    args = parser.parse_args()
+def run(rounds: int) -> bool:
+    """Print a table."""
     ours: list[Row] = []
     theirs: list[Row] = []
     lab = Lab.up(name="bench")
     try:
-        for number in range(args.rounds):
+        for number in range(rounds):
             if number:
                 lab.reset()
             unshim.install(lab)
@@ -175,7 +171,7 @@ def main() -> int:
     finally:
         lab.down()
     _report(ours, theirs)
-    return 0
+    return True
 
 
 def _short(row: Row) -> str:
@@ -199,7 +195,3 @@ def _report(ours: list[Row], theirs: list[Row]) -> None:
         theirs_text = text(statistics.median(other)) if other else "-"
         ratio = f"{mine / statistics.median(other):.2f}" if other else "-"
         print(f"{title:<32} {text(mine):>8} {theirs_text:>8} {ratio:>7}")
-
-
-if __name__ == "__main__":
-    sys.exit(main())
