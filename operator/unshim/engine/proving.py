@@ -37,7 +37,7 @@ def verify(tools: Tools, session: Session, view: View, _: Decision) -> Wait | No
     if _good(session, others) >= wanted and last and proof.hold(checks):
         session.proven = True
         return None
-    return Wait(AGAIN_SECONDS if proof.hold(others) else POLL_SECONDS, proof.summary(checks))
+    return Wait(AGAIN_SECONDS if proof.hold(checks) else POLL_SECONDS, proof.summary(checks))
 
 
 def _await_canary(session: Session, canary: CanaryResult) -> Wait:
