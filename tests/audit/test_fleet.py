@@ -15,7 +15,7 @@ from tests.bench.filling import fill
 from tests.bench.server import ApiServer, Etcd, serving
 from tests.bench.synthetic import Fleet, all_shapes
 from unshim.audit import audit
-from unshim.cluster import Api, connect, listing
+from unshim.cluster import Api, connect, listing, paging
 
 pytestmark = pytest.mark.lab
 FLEET = Fleet(200)
@@ -36,7 +36,7 @@ def api(server: ApiServer) -> Api:
 
 @pytest.fixture
 def small_pages(monkeypatch: pytest.MonkeyPatch) -> int:
-    monkeypatch.setattr(listing, "PAGE", 100)
+    monkeypatch.setattr(paging, "PAGE", 100)
     return 100
 
 
@@ -53,7 +53,7 @@ def test_a_list_outlives_its_page_tokens(server: ApiServer, api: Api, small_page
     etcd = Etcd(server.etcd_port)
     seen: Counter[str] = Counter()
     first = api.get(PODS, limit=small_pages)
-    for number, page in enumerate(listing.pages(api, PODS, first)):
+    for number, page in enumerate(paging.pages(api, PODS, first)):
         seen.update(pod["metadata"]["uid"] for pod in page)
         if number == 2:
             etcd.compact()

@@ -8,7 +8,7 @@ import pytest
 
 from tests.cluster.api import Fault, Server, failure
 from tests.cluster.objects import NODE, node, pod, pod_path
-from unshim.cluster import Api, listing
+from unshim.cluster import Api, listing, paging
 from unshim.errors import ClusterUnavailable
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -16,7 +16,7 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 @pytest.fixture(autouse=True)
 def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listing, "PAGE", 2)
+    monkeypatch.setattr(paging, "PAGE", 2)
 
 
 def five_pods(server: Server) -> None:
@@ -86,3 +86,13 @@ def test_a_forbidden_kind_is_named(server: Server, api: Api) -> None:
     assert names(listed) == FIVE
     assert listed.forbidden == ("Node",)
     assert not listed.snapshot.whole_cluster
+
+
+def test_nobody_reads_far_ahead(server: Server, api: Api) -> None:
+    """Whoever stops in the middle of a list stops its reader too: memory holds two pages."""
+    for number in range(20):
+        server.put(pod_path(f"p{number:02d}"), pod(f"p{number:02d}"))
+    pages = paging.pages(api, "/api/v1/pods", api.get("/api/v1/pods", limit=paging.PAGE))
+    assert [pod["metadata"]["name"] for pod in next(pages)] == ["p00", "p01"]
+    pages.close()
+    assert server.count("GET", "/api/v1/pods") <= 3
