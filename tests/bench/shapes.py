@@ -212,7 +212,7 @@ def config_map(text: str) -> Object:
 
 def budget(allowed: int) -> Object:
     selector = {"matchLabels": {"app": WORKLOAD, "team": SPACE}}
-    counts = {"disruptionsAllowed": allowed, "currentHealthy": 3, "desiredHealthy": 3}
+    counts = {"disruptionsAllowed": allowed, "currentHealthy": 2 + allowed, "desiredHealthy": 2}
     return {
         "apiVersion": "policy/v1beta1",
         "kind": "PodDisruptionBudget",
