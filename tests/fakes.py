@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from unshim.core import webhooks
 from unshim.core.facts import NodeFacts, NodeRun
 from unshim.core.journal import Entry, Event, Journal
 from unshim.core.objects import (
@@ -24,6 +25,7 @@ from unshim.core.objects import (
     Stamp,
 )
 from unshim.core.steps import ScriptStep
+from unshim.core.webhooks import Webhooks
 from unshim.errors import Busy, ClusterUnavailable, Forbidden, NodeUnreachable
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -368,6 +370,11 @@ class FakeCluster:
     peers: tuple[Node, ...] = ()
     reports: dict[str, Mapping[str, str]] = field(default_factory=dict)
     deleted: frozenset[str] = frozenset()  # DaemonSets, "namespace/name", whose pods are still here
+    more_pods: tuple[Manifest, ...] = ()  # of this node; they stay until the drain
+    elsewhere: tuple[Manifest, ...] = ()  # pods of other nodes
+    controllers: tuple[Manifest, ...] = ()
+    configurations: tuple[Manifest, ...] = ()  # of admission webhooks
+    services: tuple[Manifest, ...] = ()
     no_reports: bool = False  # the API server forbids to write one
 
     def node(self, name: str) -> Node:
@@ -422,8 +429,17 @@ class FakeCluster:
         prefix = self.machine.runtime.split(":", maxsplit=1)[0]
         found = [pod("agent", "DaemonSet", prefix)]
         if not self.evicted:
-            found.append(pod("web-1", "ReplicaSet", prefix))
+            found += [pod("web-1", "ReplicaSet", prefix), *self.more_pods]
         return found
+
+    def labelled(self, namespace: str, labels: Mapping[str, str]) -> Sequence[Manifest]:
+        pods = (*self.pods_on("worker-1"), *self.elsewhere)
+        return [
+            pod
+            for pod in pods
+            if pod["metadata"]["namespace"] == namespace
+            and (pod["metadata"].get("labels") or {}).items() >= labels.items()
+        ]
 
     def daemonset_exists(self, namespace: str, name: str) -> bool:
         return f"{namespace}/{name}" not in self.deleted
@@ -448,6 +464,26 @@ class FakeCluster:
 
     def runtime_classes_of(self, pods: Sequence[Manifest]) -> Sequence[Manifest]:
         return []
+
+    def owners_of(self, pods: Sequence[Manifest]) -> Sequence[Manifest]:
+        known = {(c["kind"], c["metadata"]["name"]): c for c in self.controllers}
+        found: list[Manifest] = []
+        below = list(pods)
+        while below:
+            references = below.pop()["metadata"].get("ownerReferences", ())
+            above = [known[key] for r in references if (key := (r["kind"], r["name"])) in known]
+            found, below = [*found, *above], [*below, *above]
+        return found
+
+    def webhooks(self) -> Webhooks:
+        pods = tuple(
+            pod
+            for service in self.services
+            for pod in self.labelled(service["metadata"]["namespace"], webhooks.selector(service))
+        )
+        return Webhooks(
+            configurations=self.configurations, services=tuple(self.services), pods=pods
+        )
 
     def canary(self, node: str, run: str, image: str) -> CanaryResult:
         """Made, run by the new kubelet, deleted; its last processes go as soon as it is."""

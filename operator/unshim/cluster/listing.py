@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -24,20 +23,26 @@ class Listed:
 def everything(api: Api, *, now: datetime, **more: Any) -> Listed:
     """Every kind the rules look at, where this API server has it. `more` goes into the Snapshot."""
     intake = Intake()
-    forbidden = [kind for kind, paths in PATHS.items() if not _listed(api, intake, kind, paths)]
+    forbidden = [kind for kind in PATHS if not _listed(api, intake, kind)]
     snapshot = intake.snapshot(now=now, whole_cluster=not forbidden, **more)
     return Listed(snapshot=snapshot, forbidden=tuple(forbidden))
 
 
-def _listed(api: Api, intake: Intake, kind: str, paths: Sequence[str]) -> bool:
+def _listed(api: Api, intake: Intake, kind: str) -> bool:
     """False when we may not list this kind; a kind that the server does not know is empty."""
-    for path in paths:
-        try:
-            if api.get(path, limit=1).status == 404:
-                continue
-            version = path.removeprefix("/apis/").removeprefix("/api/").rpartition("/")[0]
-            intake.add(kind, api.items(path), version)
-        except Forbidden:
-            return False
-        return True
+    try:
+        if path := served(api, kind):
+            intake.add(kind, api.items(path), version_of(path))
+    except Forbidden:
+        return False
     return True
+
+
+def served(api: Api, kind: str) -> str:
+    """The collection's path on this server; empty when it lacks the kind. Raises Forbidden."""
+    return next((path for path in PATHS[kind] if api.get(path, limit=1).status != 404), "")
+
+
+def version_of(path: str) -> str:
+    """`/apis/apps/v1/deployments` -> `apps/v1`: items of a list do not say so."""
+    return path.removeprefix("/apis/").removeprefix("/api/").rpartition("/")[0]
