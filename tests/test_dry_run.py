@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.fakes import FakeMachine, FakeMachines
+from tests.fakes import FakeMachine, FakeMachines, pod
 from tests.test_engine import FACTS, OPTIONS, RUN, Operator
 from unshim.core import facts_parse
 from unshim.core.facts import DockerContainer, NodeFacts
@@ -234,3 +234,58 @@ def test_pods_of_a_deleted_daemon_set_refuse_the_run_before_it_begins(sample: No
     assert (ended.phase, blockers(ended)) == ("Refused", {("drain-refused", "Pod/apps/agent")})
     forced = replace(OPTIONS, drain=replace(OPTIONS.drain, force=True), dry_run=True)
     assert blockers(asked(sample, forced, deleted=gone).play()) == set()
+
+
+def hooked(name: str, node: str, **more: Any) -> Any:
+    """A Deployment's pod that answers the webhook."""
+    body = pod(name, "ReplicaSet", "docker")
+    metadata = {**body["metadata"], "labels": {"app": "guard"}}
+    return {**body, "metadata": metadata, "spec": {**body["spec"], "nodeName": node, **more}}
+
+
+GUARD: Any = {
+    "kind": "ValidatingWebhookConfiguration",
+    "apiVersion": "admissionregistration.k8s.io/v1",
+    "metadata": {"name": "guard"},
+    "webhooks": [
+        {
+            "name": "a.b.c",
+            "rules": [{"apiGroups": [""], "operations": ["CREATE"], "resources": ["pods"]}],
+            "clientConfig": {"service": {"namespace": "apps", "name": "guard"}},
+        }
+    ],
+}
+SERVICE: Any = {
+    "kind": "Service",
+    "metadata": {"name": "guard", "namespace": "apps"},
+    "spec": {"selector": {"app": "guard"}},
+}
+
+
+def test_a_webhook_that_would_lock_itself_out_refuses_the_run(sample: NodeFacts) -> None:
+    """Nothing is touched; with a second pod on another node the same run goes through."""
+    world: dict[str, Any] = {"configurations": (GUARD,), "services": (SERVICE,)}
+    here, there = hooked("guard-1", "worker-1"), hooked("guard-2", "worker-2")
+    refused = asked(sample, OPTIONS, more_pods=(here,), **world)
+    ended = refused.play()
+    wanted = {("admission-webhook", "ValidatingWebhookConfiguration/guard")}
+    assert (ended.phase, blockers(ended)) == ("Refused", wanted)
+    assert set(refused.world.trace) <= {*ASKS, "api:keep-report"}
+    assert blockers(dry(sample, more_pods=(here,), **world).play()) == wanted
+    served = asked(sample, OPTIONS, more_pods=(here,), elsewhere=(there,), **world)
+    assert served.play().phase == "Succeeded"
+
+
+def test_a_run_knows_what_the_owner_accepts(sample: NodeFacts) -> None:
+    """The annotation is on the controller, which no pod speaks of."""
+    socket = [{"name": "s", "hostPath": {"path": "/var/run/docker.sock"}}]
+    world: dict[str, Any] = {"more_pods": (hooked("ci", "worker-1", volumes=socket),)}
+    owner = {"name": "ci", "namespace": "apps"}
+    note = {"ignore.unshim.dev/docker-socket": "gone in May"}
+    bare, noted = (
+        {"kind": "ReplicaSet", "metadata": m, "spec": {}}
+        for m in (owner, {**owner, "annotations": note})
+    )
+    ended = asked(sample, OPTIONS, controllers=(bare,), **world).play()
+    assert (ended.phase, blockers(ended)) == ("Refused", {("docker-socket", "ReplicaSet/apps/ci")})
+    assert asked(sample, OPTIONS, controllers=(noted,), **world).play().phase == "Succeeded"

@@ -13,6 +13,7 @@ from typing import Protocol
 from unshim.core.facts import NodeFacts, NodeRun
 from unshim.core.objects import CanaryResult, Eviction, Manifest, Node, RunState, Stamp
 from unshim.core.steps import ScriptStep
+from unshim.core.webhooks import Webhooks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +77,9 @@ class Cluster(Protocol):
         makes an old server read every pod of the cluster from etcd.
         """
 
+    def labelled(self, namespace: str, labels: Mapping[str, str]) -> Sequence[Manifest]:
+        """Pods of a namespace, on any node, that carry all of these labels."""
+
     def daemonset_exists(self, namespace: str, name: str) -> bool: ...
 
     def evict(self, pod: Manifest, *, grace_seconds: int | None, dry_run: bool) -> Eviction:
@@ -92,6 +96,15 @@ class Cluster(Protocol):
 
     def runtime_classes_of(self, pods: Sequence[Manifest]) -> Sequence[Manifest]:
         """RuntimeClasses that the pods name."""
+
+    def owners_of(self, pods: Sequence[Manifest]) -> Sequence[Manifest]:
+        """The pods' controllers and those above them, such as a ReplicaSet and its Deployment."""
+
+    def webhooks(self) -> Webhooks:
+        """Admission webhooks, and who answers those that a run must pass.
+
+        Empty where the server has none, and where we may not read them: no run waits for that.
+        """
 
     def canary(self, node: str, run: str, image: str) -> CanaryResult:
         """Move the run's canary pod one step on (create, wait, log, exec, delete) and report."""

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 import kubernetes
 
@@ -28,6 +28,8 @@ Object = dict[str, Any]
 COLLECTIONS = {
     "nodes", "pods", "leases", "events", "daemonsets", "poddisruptionbudgets", "nodemigrations",
     "configmaps", "persistentvolumes", "persistentvolumeclaims", "runtimeclasses",
+    "deployments", "replicasets", "jobs", "cronjobs", "services",
+    "validatingwebhookconfigurations", "mutatingwebhookconfigurations",
 }  # fmt: skip
 
 
@@ -53,6 +55,7 @@ class Server:
     requests: list[tuple[str, str, Object]] = field(default_factory=list)
     eviction_version: str = "v1"
     policy: str = "v1"
+    admission: str = "v1"
     logs: dict[str, str] = field(default_factory=dict)  # pod name -> log
     exec_output: str = "unshim-canary\n"
     graceful: bool = False  # deleted pods stay, terminating, until `reap`
@@ -175,6 +178,8 @@ class Handler(BaseHTTPRequestHandler):
             return 200, self._discovery()
         if "/apis/policy/" in path and f"/policy/{self.state.policy}/" not in path:
             return 404, failure(404, "the server could not find the requested resource")
+        if "/apis/admission" in path and f"/{self.state.admission}/" not in path:
+            return 404, failure(404, "the server could not find the requested resource")
         if last == "eviction":
             return self._evict(path.removesuffix("/eviction"), body)
         if last == "log":
@@ -201,10 +206,12 @@ class Handler(BaseHTTPRequestHandler):
         kind = path.rsplit("/", 1)[1]
         prefix = path if "/namespaces/" in path else path.removesuffix(f"/{kind}")
         _, _, wanted = query.get("fieldSelector", "").rpartition("=")
+        labels = dict(parse_qsl(query.get("labelSelector", "").replace(",", "&")))
         items = [
             body for key, body in sorted(self.state.objects.items())
             if key.startswith(prefix + "/") and key.split("/")[-2] == kind
             and (not wanted or body.get("spec", {}).get("nodeName") == wanted)
+            and labels.items() <= body["metadata"].get("labels", {}).items()
         ]  # fmt: skip
         start, limit = int(query.get("continue", 0)), int(query.get("limit", 10_000))
         rest = start + limit

@@ -36,12 +36,17 @@ UNSEEN: set[Right] = {
     (SPACE, "/pods/exec", "create"),
 }
 #: Rights for what this worker's run does not meet: its pods have neither claims nor RuntimeClasses,
-#: it is no control plane, and no report is written twice. tests/cluster/lab and test_agreement do.
+#: none of them stands in its way, no webhook fails closed, it is no control plane, and no report is
+#: written twice. tests/cluster and test_agreement do.
 UNMET: set[Right] = {
     ("*", "/nodes", "list"),
     ("*", "/persistentvolumeclaims", "get"),
     ("*", "/persistentvolumes", "get"),
     ("*", "node.k8s.io/runtimeclasses", "get"),
+    *(("*", f"apps/{plural}", "get") for plural in ("deployments", "replicasets", "statefulsets")),
+    *(("*", f"batch/{plural}", "get") for plural in ("jobs", "cronjobs")),
+    ("*", "/replicationcontrollers", "get"),
+    ("*", "/services", "get"),
     *((SPACE, "/configmaps", verb) for verb in ("get", "patch")),
 }
 

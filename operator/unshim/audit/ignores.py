@@ -1,8 +1,9 @@
 """Findings that a person has accepted, with the reason that is kept in every report.
 
 Written `RULE`, `RULE:NAME`, `RULE:NAMESPACE/NAME` or `RULE:KIND/NAMESPACE/NAME`, each with an
-optional `=REASON`; `*` stands for any text within a part. The object itself may carry the
-annotation `ignore.unshim.dev/RULE: reason` instead.
+optional `=REASON`; `*` stands for any text within a part. The object that the finding
+names, such as a Deployment but not its template, may carry the annotation
+`ignore.unshim.dev/RULE: reason` instead.
 """
 
 from __future__ import annotations

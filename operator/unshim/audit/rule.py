@@ -77,10 +77,12 @@ class Rule:
                 )
 
     def _milder(self, hit: Hit, workload: Workload, survey: Survey) -> Severity | None:
-        """What runs nowhere now cannot refuse a run on a node; a pod of it would."""
-        absent = survey.snapshot.options is not None and not workload.nodes
+        """What runs on no target cannot refuse a run there; a pod of it would."""
         blocks = (hit.severity or self.severity) is Severity.BLOCKER
-        return Severity.WARNING if absent and blocks else None
+        if survey.snapshot.options is None or not blocks:
+            return None
+        here = any(node.name in workload.nodes for node in survey.nodes)
+        return None if here else Severity.WARNING
 
     def _finding(
         self,

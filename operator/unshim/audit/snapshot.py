@@ -66,7 +66,7 @@ def runs_docker(node: Manifest) -> bool:
 
 def preflight(
     node: Node,
-    pods: Sequence[Manifest],
+    pods: Sequence[Manifest],  # of this node, and those elsewhere that a rule asks about
     facts: NodeFacts | None,
     options: Options,
     *,
@@ -114,6 +114,7 @@ def as_manifest(node: Node) -> Manifest:
                 "containerRuntimeVersion": node.runtime,
                 "kubeletVersion": node.kubelet_version,
                 "operatingSystem": labels["kubernetes.io/os"],
+                "osImage": node.os_image,
             },
             "conditions": [{**ready, "message": node.not_ready_reason}],
             "allocatable": dict(node.allocatable),

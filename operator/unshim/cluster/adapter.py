@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from unshim.cluster import events, leases, nodes, pods, reports, used
+from unshim.cluster import events, leases, nodes, pods, reports, used, webhooks
 from unshim.cluster.api import Api
 from unshim.cluster.canary import Canaries
 from unshim.core.objects import CanaryResult, Eviction, Manifest, Node, Stamp
+from unshim.core.webhooks import Webhooks
 
 
 class KubernetesCluster:
@@ -50,6 +51,9 @@ class KubernetesCluster:
     def pods_on(self, name: str, *, cached: bool = False) -> Sequence[Manifest]:
         return pods.on_node(self._api, name, cached=cached)
 
+    def labelled(self, namespace: str, labels: Mapping[str, str]) -> Sequence[Manifest]:
+        return pods.labelled(self._api, namespace, labels)
+
     def daemonset_exists(self, namespace: str, name: str) -> bool:
         return pods.daemonset_exists(self._api, namespace, name)
 
@@ -67,6 +71,12 @@ class KubernetesCluster:
 
     def runtime_classes_of(self, pods: Sequence[Manifest]) -> Sequence[Manifest]:
         return used.runtime_classes(self._api, pods)
+
+    def owners_of(self, pods: Sequence[Manifest]) -> Sequence[Manifest]:
+        return used.owners(self._api, pods)
+
+    def webhooks(self) -> Webhooks:
+        return webhooks.behind(self._api)
 
     def canary(self, node: str, run: str, image: str) -> CanaryResult:
         return self._canaries.step(node, run, image)

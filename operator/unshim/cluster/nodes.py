@@ -52,6 +52,7 @@ def view(body: Mapping[str, Any], lease: Mapping[str, Any]) -> Node:
         allocatable=status.get("allocatable") or {},
         taints=tuple(sorted(_taint(taint) for taint in spec.get("taints") or ())),
         provider_id=str(spec.get("providerID") or ""),
+        os_image=str(info.get("osImage") or ""),
         not_ready_reason="" if ready.get("status") == "True" else str(ready.get("message", "")),
     )
 

@@ -95,6 +95,13 @@ def on_node(api: Api, node: str, *, cached: bool = False) -> Sequence[Manifest]:
     return tuple(api.items("/api/v1/pods", **query))
 
 
+def labelled(api: Api, namespace: str, labels: Mapping[str, str]) -> Sequence[Manifest]:
+    """The pods of a namespace that carry all of these labels."""
+    selector = ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
+    path = f"/api/v1/namespaces/{segment(namespace)}/pods"
+    return tuple(api.items(path, labelSelector=selector))
+
+
 def daemonset_exists(api: Api, namespace: str, name: str) -> bool:
     path = f"/apis/apps/v1/namespaces/{segment(namespace)}/daemonsets/{segment(name)}"
     reply = api.get(path)

@@ -15,6 +15,9 @@ CRI_SOCKET_ANNOTATION = "kubeadm.alpha.kubernetes.io/cri-socket"
 #: Label of our canary pods; its value is the uid of the run.
 CANARY_LABEL = "unshim.dev/canary"
 
+#: kubeadm's members of etcd: their namespace, and the labels of their pods.
+ETCD_NAMESPACE, ETCD_LABELS = "kube-system", {"component": "etcd"}
+
 #: A pod, PodDisruptionBudget, … as plain API JSON (camelCase keys).
 Manifest = Mapping[str, Any]
 
@@ -45,6 +48,7 @@ class Node:
     allocatable: Mapping[str, str] = field(default_factory=dict)
     taints: tuple[str, ...] = ()  # "key=value:Effect"
     provider_id: str = ""  # spec.providerID: which cloud's machine it is
+    os_image: str = ""  # status.nodeInfo.osImage, "Debian GNU/Linux 12 (bookworm)"
     not_ready_reason: str = ""  # message of the Ready condition when it is not True
 
     @property

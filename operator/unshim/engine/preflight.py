@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from unshim import audit
-from unshim.audit.finding import Finding
+from unshim.audit.finding import Finding, Severity
 from unshim.audit.ignores import parse as parse_ignore
 from unshim.audit.snapshot import Snapshot
+from unshim.audit.survey import survey
 from unshim.core import eviction
 from unshim.core.decide import View
 from unshim.core.eviction import Verdict
 from unshim.core.facts import NodeFacts
-from unshim.core.objects import Eviction, Manifest, Node
+from unshim.core.objects import ETCD_LABELS, ETCD_NAMESPACE, Eviction, Manifest, Node
 from unshim.core.options import DrainOptions, Options
+from unshim.core.webhooks import Webhooks
 from unshim.drain import Drain
 from unshim.engine.session import Session
 from unshim.engine.tools import Tools
@@ -24,9 +27,10 @@ def snapshot(tools: Tools, session: Session, view: View, facts: NodeFacts) -> Sn
     """All that the rules may know of the node that this run is about to change."""
     pods, drain = tools.cluster.pods_on(view.node.name), session.options.drain
     orphaned = Drain(tools.cluster, drain).orphans(pods)
-    return audit.preflight(
+    hooks = tools.cluster.webhooks()
+    before = audit.preflight(
         view.node,
-        pods,
+        (*pods, *_elsewhere(tools, view.node, hooks)),
         facts,
         session.options,
         now=view.now,
@@ -38,7 +42,10 @@ def snapshot(tools: Tools, session: Session, view: View, facts: NodeFacts) -> Sn
         orphaned=orphaned,
         operator_node=tools.own_node,
         run=session.run,
+        webhooks=hooks.configurations,
+        services=hooks.services,
     )
+    return replace(before, controllers=tuple(tools.cluster.owners_of(_grave(before))))
 
 
 def findings(before: Snapshot, options: Options) -> tuple[Finding, ...]:
@@ -71,6 +78,31 @@ def rehearsed(
         for pod in pods
         if (key := f"{pod['metadata'].get('namespace', '')}/{pod['metadata']['name']}") in leaving
     }
+
+
+def _elsewhere(tools: Tools, node: Node, hooks: Webhooks) -> tuple[Manifest, ...]:
+    """Pods of other nodes that rules ask about: who answers webhooks, and etcd's members."""
+    members = tools.cluster.labelled(ETCD_NAMESPACE, ETCD_LABELS) if node.control_plane else ()
+    found = {pod["metadata"]["uid"]: pod for pod in (*hooks.pods, *members)}
+    return tuple(pod for pod in found.values() if pod["spec"].get("nodeName") != node.name)
+
+
+def _grave(before: Snapshot) -> list[Manifest]:
+    """Pods of workloads that would refuse the run, accepted or not.
+
+    Their owners give the blocker the name that a whole audit gives it, and may carry its ignore.
+    """
+    blocking = {f.subject for f in audit.audit(before) if f.severity is Severity.BLOCKER}
+    named = {
+        (workload.subject.namespace, workload.chain[0])
+        for workload in survey(before).workloads
+        if workload.subject in blocking
+    }
+    return [
+        pod
+        for pod in before.pods
+        if (pod["metadata"].get("namespace", ""), f"Pod/{pod['metadata']['name']}") in named
+    ]
 
 
 def _peers(tools: Tools, node: Node) -> Sequence[Node] | None:

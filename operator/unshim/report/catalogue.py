@@ -22,8 +22,9 @@ A **blocker** refuses a run, a **warning** wants a look, an **info** is worth kn
 below are the usual ones: a rule may be milder or graver on what it sees.
 
 Ignore a finding with `--ignore RULE[:OBJECT]=REASON`, with `spec.audit.ignore` of a NodeMigration,
-or with the annotation `ignore.unshim.dev/RULE: reason` on the object. The reason stays in every
-report. Rules marked *firm* cannot be ignored.
+or with the annotation `ignore.unshim.dev/RULE: reason` on the object that the
+finding names: the Deployment's own metadata, not its template's. The reason stays in every report.
+Rules marked *firm* cannot be ignored.
 """
 
 

@@ -9,7 +9,7 @@ from unshim.audit.finding import Severity
 from unshim.audit.rule import Hit, NodeView, Survey, node_rule
 from unshim.audit.survey import condition, is_control_plane
 from unshim.audit.words import repository
-from unshim.core.objects import Manifest
+from unshim.core.objects import ETCD_LABELS, ETCD_NAMESPACE, Manifest
 
 BLOCKER, WARNING, INFO = Severity.BLOCKER, Severity.WARNING, Severity.INFO
 
@@ -71,7 +71,8 @@ def _ill_members(survey: Survey) -> set[str]:
     return {
         str(pod["spec"].get("nodeName", ""))
         for pod in survey.snapshot.pods
-        if (pod["metadata"].get("labels") or {}).get("component") == "etcd"
+        if pod["metadata"].get("namespace") == ETCD_NAMESPACE
+        and (pod["metadata"].get("labels") or {}).items() >= ETCD_LABELS.items()
         and condition(pod, "Ready").get("status") == "False"
     }
 
