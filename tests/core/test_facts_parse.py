@@ -217,7 +217,7 @@ def test_the_running_containerd_beats_the_one_on_disk() -> None:
     """After an upgrade without a restart the old one still serves."""
     containerd = parse(
         containerd_version="containerd github.com/containerd/containerd v1.7.27 x",
-        containerd_server_version="Client:\n  Version:  v1.7.27\n\nServer:\n  Version:  1.6.20\n",
+        containerd_running_version="containerd github.com/containerd/containerd 1.6.20~ds1 y",
     ).containerd
     assert containerd is not None
     assert containerd.version == "1.6.20"

@@ -60,9 +60,7 @@ def _rows(found: Sections, key: str, made: Callable[[Any], Thing]) -> tuple[Thin
 
 
 def containerd(found: Sections) -> Containerd | None:
-    version = version_in(
-        found.text("containerd-server-version").partition("Server:")[2]
-    ) or version_in(found.text("containerd-version").partition("containerd ")[2])
+    version = _said(found, "containerd-running-version") or _said(found, "containerd-version")
     argv = found.words("containerd-argv")
     if not version and not argv:
         return None
@@ -77,6 +75,11 @@ def containerd(found: Sections) -> Containerd | None:
         root=_option(argv, "--root") or _root(config or "") or "/var/lib/containerd",
         images=found.lines("containerd-images"),
     )
+
+
+def _said(found: Sections, key: str) -> str:
+    """The version in `containerd github.com/containerd/containerd 1.6.20~ds1 …`."""
+    return version_in(found.text(key).partition("containerd ")[2])
 
 
 def _option(argv: tuple[str, ...], *names: str) -> str:

@@ -167,12 +167,12 @@ containerd_engine() {
     ! command -v containerd >/dev/null || ask containerd-version containerd --version
     [ -n "$containerd" ] || return 0
     emit containerd-argv <"/proc/$containerd/cmdline"
-    address=$(argument "$containerd" address)
-    address=${address:-/run/containerd/containerd.sock}
+    # what runs, whatever lies on disk by now; for `ctr version` containerd would write its uuid
+    ask containerd-running-version "/proc/$containerd/exe" --version
+    address=$(argument "$containerd" address); address=${address:-/run/containerd/containerd.sock}
     if command -v ctr >/dev/null && [ -S "$address" ]; then
-        ask containerd-server-version ctr --address "$address" version
-        [ "$code" = 0 ] || return 0
         ask containerd-plugins ctr --address "$address" plugins ls
+        [ "$code" = 0 ] || return 0
         ask containerd-containers ctr --address "$address" -n k8s.io containers ls -q
         ask containerd-images ctr --address "$address" -n k8s.io images ls -q
     fi
