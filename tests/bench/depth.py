@@ -79,11 +79,14 @@ def _node(like: dict[str, Any], name: str, ip: str) -> dict[str, Any]:
 
 def _round(lab: Lab, known_hosts: Path, number: int) -> dict[str, float]:
     cost, said = audit(lab, known_hosts)
+    unread = [line for line in said.splitlines() if "was not read in depth" in line]
+    for line in unread:
+        say(line)
     row = {
         "wall": cost.wall,
         "cpu": cost.cpu,
         "rss": cost.rss,
-        "read": float(HOSTS - said.count("was not read in depth")),
+        "read": float(HOSTS - len(unread)),
         "connections": float(len(re.findall(r"connected to Node depth-", said))),
     }
     say(f"round {number}: " + ", ".join(f"{key} {value:.1f}" for key, value in row.items()))

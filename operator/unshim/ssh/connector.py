@@ -25,7 +25,8 @@ from unshim.ssh.settings import SshSettings
 from unshim.ssh.shell import SshShell
 from unshim.ssh.stats import Stats
 
-ATTEMPTS = 4  # sshd itself turns some away when many come at once (MaxStartups)
+ATTEMPTS = 4
+TURNED_AWAY_SECONDS = 30.0  # how long we come back to an sshd that has too many at once
 KEEPALIVE_SECONDS = 15
 SILENCE_SECONDS = 30  # the kernel gives up on a peer that acknowledges nothing for so long
 
@@ -41,6 +42,10 @@ WEAK = {
 WIRE_LOG = "unshim.ssh.wire"  # paramiko's own log: silent unless somebody sets its level
 
 log = logging.getLogger(__name__)
+
+
+class _TurnedAway(NodeUnreachable):
+    """The sshd closed before its first word: too many log in at this moment (MaxStartups)."""
 
 
 class SshConnector:
@@ -60,12 +65,18 @@ class SshConnector:
         peer = Peer(host=host, port=self._settings.port, label=f"Node {node}", alias=node)
         attempts = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(NodeUnreachable),
-            stop=tenacity.stop_after_attempt(ATTEMPTS)
-            | tenacity.stop_after_delay(self._settings.connect_timeout),
+            stop=self._enough,
             wait=tenacity.wait_random_exponential(multiplier=0.3, max=3),
             reraise=True,
         )
         return attempts(self._open, peer)
+
+    def _enough(self, state: tenacity.RetryCallState) -> bool:
+        seconds = state.seconds_since_start or 0.0
+        failure = state.outcome.exception() if state.outcome else None
+        if isinstance(failure, _TurnedAway):
+            return seconds >= TURNED_AWAY_SECONDS
+        return state.attempt_number >= ATTEMPTS or seconds >= self._settings.connect_timeout
 
     def _open(self, peer: Peer) -> SshShell:
         with contextlib.ExitStack() as opened:
@@ -117,7 +128,7 @@ class SshConnector:
             known = host_keys.claims(self._known, peer)
             link = self._transport(sock, known)
             opened.callback(link.close)
-            link.start_client(timeout=self._settings.connect_timeout)
+            self._greet(link, peer)
             host_keys.check(known, _offer(link), time.time())
             self._authenticate(link, peer, user)
         link.set_keepalive(KEEPALIVE_SECONDS)
@@ -134,6 +145,14 @@ class SshConnector:
         link.channel_timeout = seconds
         link.get_security_options().key_types = host_keys.algorithms(known)
         return link
+
+    def _greet(self, link: paramiko.Transport, peer: Peer) -> None:
+        try:
+            link.start_client(timeout=self._settings.connect_timeout)
+        except paramiko.SSHException as exc:
+            if "banner" in str(exc) and isinstance(exc.__context__, EOFError | ConnectionError):
+                raise _TurnedAway(_unreachable(peer, "turned us away", exc)) from exc
+            raise
 
     def _authenticate(self, link: paramiko.Transport, peer: Peer, user: str) -> None:
         try:
