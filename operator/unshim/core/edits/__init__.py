@@ -35,8 +35,18 @@ _UNREAD = ("/etc/sysctl.d/", "/etc/modules-load.d/", "/usr/lib/", "/etc/kubernet
 def _reading(edit: Edit) -> Edit:
     """The edit, refusing a node with a file that exists but could not be read as text.
 
-    To an edit such a file looks absent, and it would be overwritten or passed over.
+    To an edit such a file looks absent, and it would be overwritten or passed over. Rules, plan and
+    run ask the same question in turn: the last answer is kept.
     """
+    last: list[tuple[NodeFacts, Options, tuple[FileChange, ...]]] = []
+
+    def answered(facts: NodeFacts, options: Options) -> tuple[FileChange, ...]:
+        for known, chosen, changes in last:  # none or one
+            if known is facts and chosen == options:
+                return changes
+        changes = guarded(facts, options)
+        last[:] = [(facts, options, changes)]
+        return changes
 
     def guarded(facts: NodeFacts, options: Options) -> tuple[FileChange, ...]:
         for key, why in sorted(facts.errors.items()):
@@ -48,7 +58,7 @@ def _reading(edit: Edit) -> Edit:
                 )
         return edit(facts, options)
 
-    return guarded
+    return answered
 
 
 EDITS: Mapping[str, Edit] = {
