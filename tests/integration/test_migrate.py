@@ -19,6 +19,7 @@ def test_a_worker_moves_to_containerd_stays_there_and_comes_back_on_request(
     lab: Lab, operator: unshim.OperatorProcess
 ) -> None:
     """Succeeded lasts over restarts and a reboot; `unshim rollback` makes it as before."""
+    observing.bring_web(lab, NODE)
     before = observing.see(lab, NODE)
     _migrate(lab)
     _assert_migrated(lab)
