@@ -188,13 +188,13 @@ class Scratch:
         """The journal as words: `done files`."""
         return [f"{e.event} {e.step}".strip() for e in self.state().journal.entries]
 
-    def staged(self) -> Scratch:
-        self.upload()
+    def staged(self, steps: Sequence[ScriptStep | FileStep] = STEPS) -> Scratch:
+        self.upload(steps)
         assert self.verb("stage", "1").returncode == DONE
         return self
 
-    def switched(self) -> Scratch:
-        self.staged()
+    def switched(self, steps: Sequence[ScriptStep | FileStep] = STEPS) -> Scratch:
+        self.staged(steps)
         assert self.verb("switch", "1", "180").returncode == DONE
         assert self.events()[-1] == "switched"
         return self

@@ -95,6 +95,18 @@ def test_a_failing_undo_keeps_everything_and_can_be_run_again(node: Scratch, ste
     assert nothing_left(node)
 
 
+def test_an_undo_that_fails_once_is_run_again(node: Scratch) -> None:
+    """What passes by itself needs no person; the second run of the same undo finishes it."""
+    before = node.tree()
+    undo = 'echo again >>"$WORLD/tries"; [ "$(wc -l <"$WORLD/tries")" -gt 1 ]'
+    shaky = ScriptStep(name="shaky", summary="s", apply=":", undo=undo)
+    node.switched((*STEPS, shaky))
+    assert node.verb("rollback", "Asked").returncode == DONE
+    assert "undo-failed shaky" not in node.events()
+    assert node.tree() == before
+    assert nothing_left(node)
+
+
 def test_a_bundle_that_was_tampered_with_is_refused(node: Scratch) -> None:
     """One changed byte of one part: nothing runs."""
     node.upload()

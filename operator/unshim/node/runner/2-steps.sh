@@ -108,18 +108,14 @@ undo_files() {
 # undo STEP KIND LIMIT: only what this run began; a skipped step was so before us
 undo() {
     case $(state_of "$1") in started | done | failed | undo-failed) ;; *) return 0 ;; esac
-    said=
     case $2 in
-    file) undo_files "$1" || said="restoring its files" ;;
+    file) undo_files "$1" || { note undo-failed "$1" "restoring its files"; return 1; } ;;
     script)
         [ -f "$here/steps/$1/undo" ] || return 0
-        part "$1" undo "$3" || said="exit code $code: $said"
+        # an undo that stays half done needs a person, so what may pass by itself gets a second chance
+        part "$1" undo "$3" || part "$1" undo "$3" ||
+            { note undo-failed "$1" "exit code $code: $said"; return 1; }
         ;;
     esac
-    if [ -n "$said" ] && { [ "$2" = file ] || [ "${code:-0}" != 0 ]; }; then
-        note undo-failed "$1" "$said"
-        return 1
-    fi
     note undone "$1"
 }
-
