@@ -64,8 +64,9 @@ class RemoteMachine:
         fence = "local" if token is None else str(token)
         return self._verb("reopen", fence, reason, timeout=QUICK_SECONDS * 4)
 
-    def proof(self) -> Mapping[str, str]:
-        done = self._shell.run(script(PROOF), timeout=QUICK_SECONDS)
+    def proof(self, leaving: str = "") -> Mapping[str, str]:
+        text = bundle.environment({"UNSHIM_LEAVING": leaving}) + script(PROOF)
+        done = self._shell.run(text, timeout=QUICK_SECONDS)
         self._check("proof", done, (0,))
         return proof.parse_facts(done.out)
 

@@ -175,8 +175,11 @@ class Machine(Protocol):
     def reopen(self, token: int | None, reason: str) -> RunState:
         """Take a confirmed run back. No token: a person works without any API server."""
 
-    def proof(self) -> Mapping[str, str]:
-        """The node's own side of the proof, by name (see node/proof.sh)."""
+    def proof(self, leaving: str = "") -> Mapping[str, str]:
+        """The node's own side of the proof, by name (see node/proof.sh).
+
+        The processes of the pod with uid `leaving` get up to 2 s to go before it is taken.
+        """
 
     def checks(
         self, steps: Sequence[ScriptStep], variables: Mapping[str, str]

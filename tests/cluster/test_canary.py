@@ -13,6 +13,7 @@ from tests.cluster.api import Fault, Server
 from unshim.cluster import KubernetesCluster, canary
 from unshim.core import images
 from unshim.core.objects import CANARY_LABEL, CanaryResult
+from unshim.errors import ClusterUnavailable
 
 PATH = "/api/v1/namespaces/unshim-system/pods/unshim-canary-run-1"
 LOG = "unshim-canary started\ncgroup=1:name=systemd:/kubepods/x\nnetwork=ok\n"
@@ -33,39 +34,37 @@ def run_pod(server: Server, **status: Any) -> None:
 
 
 def test_whole_life(server: Server, cluster: KubernetesCluster) -> None:
-    """Created, seen running with all it must show, deleted, gone: done, and all true."""
+    """Created, seen running with all it must show, deleted; then the node tells its end."""
     server.graceful = True
-    assert not step(cluster).done
+    assert not step(cluster).leaving
     assert "not yet seen" in step(cluster).message
     run_pod(server)
     server.logs["unshim-canary-run-1"] = LOG
     seen = step(cluster)
-    assert not seen.done
-    assert [name for name, ok in seen.checks.items() if not ok] == ["terminated"]
-    assert "terminating" in step(cluster).message
-    assert seen.leaving == step(cluster).leaving == server.objects[PATH]["metadata"]["uid"]
+    assert seen.checks == {**dict.fromkeys(canary.CHECKS, True), "terminated": False}
+    assert seen.cgroup == "/kubepods/x"
+    assert "terminating" in seen.message
+    assert seen.leaving == server.objects[PATH]["metadata"]["uid"]
+    assert step(cluster) == seen
     server.reap()
-    last = step(cluster)
-    assert last.done
-    assert last.checks == dict.fromkeys(canary.CHECKS, True)
-    assert last.cgroup == "/kubepods/x"
-    assert step(cluster).done
+    assert step(cluster) == seen
     assert PATH not in server.objects
 
 
-def test_the_end_of_its_containers_is_enough(server: Server, cluster: KubernetesCluster) -> None:
-    """Old kubelets delete the object seconds after its containers have ended: not waited for."""
+def test_a_deletion_that_fails_is_asked_for_again(
+    server: Server, cluster: KubernetesCluster
+) -> None:
+    """What it had shown is remembered; it is not made to show it twice."""
     server.graceful = True
     step(cluster)
     run_pod(server)
     server.logs["unshim-canary-run-1"] = LOG
-    assert not step(cluster).done
-    assert not step(cluster).done
-    ended = {"terminated": {"exitCode": 0}}
-    server.objects[PATH]["status"]["containerStatuses"][0]["state"] = ended
-    assert step(cluster).done
-    assert all(step(cluster).checks.values())
-    assert PATH in server.objects
+    server.faults.append(Fault("DELETE", "unshim-canary", 400))
+    with pytest.raises(ClusterUnavailable):
+        step(cluster)
+    assert "deletionTimestamp" not in server.objects[PATH]["metadata"]
+    assert step(cluster).leaving
+    assert "deletionTimestamp" in server.objects[PATH]["metadata"]
 
 
 def test_the_pod_is_pinned_labelled_and_restricted(
@@ -120,7 +119,7 @@ def test_a_restarted_operator_goes_on(server: Server, cluster: KubernetesCluster
     second = KubernetesCluster(api, canary_namespace="unshim-system")
     assert step(second).checks["exec"]
     third = KubernetesCluster(api, canary_namespace="unshim-system")
-    assert not step(third).done
+    assert not step(third).leaving
     assert PATH in server.objects
 
 
@@ -130,7 +129,7 @@ def test_a_rejected_pod_is_replaced(server: Server, cluster: KubernetesCluster) 
     server.objects[PATH]["status"] = {"phase": "Failed", "reason": "OutOfpods"}
     assert "OutOfpods" in step(cluster).message
     assert PATH not in server.objects
-    assert not step(cluster).done
+    assert not step(cluster).leaving
     assert PATH in server.objects
 
 

@@ -50,7 +50,7 @@ FACTS = {
     "cgroup_cgroupfs": "0",
     "cgroup_mismatch": "0",
 }
-CANARY = CanaryResult(done=True, checks={"pulled": True, "ran": True})
+CANARY = CanaryResult(checks={"pulled": True, "ran": True})
 
 
 def pod(name: str, container: str = "containerd://1", **changes: Any) -> dict[str, Any]:
@@ -176,8 +176,8 @@ def test_driver_of_cgroupfs_nodes() -> None:
     ("canary", "failing"),
     [
         (None, []),
-        (CanaryResult(done=False, checks={"pulled": True}), ["canary"]),
-        (CanaryResult(done=True, checks={"pulled": True, "exec": False}), ["canary"]),
+        (CanaryResult(checks={}), ["canary"]),
+        (CanaryResult(checks={"pulled": True, "exec": False}), ["canary"]),
         (replace(CANARY, cgroup="4:cpu:/x.slice:cri-containerd:1"), ["cgroup"]),
     ],
 )
@@ -187,7 +187,7 @@ def test_canary(canary: CanaryResult | None, failing: list[str]) -> None:
 
 
 LEAVING = CanaryResult(
-    done=False, checks={"exec": True, "terminated": False}, leaving="uid-1", message="leaving"
+    checks={"exec": True, "terminated": False}, leaving="uid-1", message="leaving"
 )
 
 

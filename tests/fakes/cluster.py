@@ -160,10 +160,10 @@ class FakeCluster:
         def act() -> CanaryResult:
             if not self.canary_life or not self.machine.runtime.startswith("containerd"):
                 self.canary_life = self.canary_life or "made"
-                return CanaryResult(done=False, checks={"ran": False, "terminated": False})
+                return CanaryResult(checks={"ran": False, "terminated": False})
             self.canary_life = "leaving"
             checks = {"ran": True, "terminated": False}
-            return CanaryResult(done=False, checks=checks, leaving="canary-uid")
+            return CanaryResult(checks=checks, leaving="canary-uid")
 
         return self.world.effect("api:canary", act)  # type: ignore[no-any-return]
 

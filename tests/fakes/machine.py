@@ -54,7 +54,7 @@ class FakeMachine:
     def reopen(self, token: int | None, reason: str) -> RunState:
         return self._verb("reopen", lambda: self.node.reopen(reason), token)
 
-    def proof(self) -> Mapping[str, str]:
+    def proof(self, leaving: str = "") -> Mapping[str, str]:
         return self.world.effect("node:proof", self._proof)  # type: ignore[no-any-return]
 
     def _proof(self) -> Mapping[str, str]:

@@ -1,8 +1,8 @@
 """The canary: a pod pinned to the node that shows that pods work there. One short step per call.
 
 What it has shown so far is read from the pod itself (status, log, exec), so a restarted operator
-goes on where it was. Only the last fact, that it went away when deleted, is remembered here: when
-that memory is lost, the canary runs once more.
+goes on where it was. Only what a deleted one had shown is remembered here: when that memory is
+lost, the canary runs once more. That it has ended, the node itself says (`node/proof.sh`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 from unshim.cluster import execs, pods
 from unshim.cluster.api import Api, expect, segment
-from unshim.core import eviction, images
+from unshim.core import images
 from unshim.core.objects import CANARY_LABEL, CanaryResult
 from unshim.errors import ClusterUnavailable, Forbidden
 
@@ -56,19 +56,17 @@ class Canaries:
         self._deleted: dict[str, CanaryResult] = {}  # run -> all it had shown before it was deleted
 
     def step(self, node: str, run: str, image: str) -> CanaryResult:
-        """Create the pod, look at it, delete it, or see that it is gone: whichever is next."""
+        """Create the pod, look at it, or delete it: whichever is next."""
         reply = self._api.get(self._path(run))
         shown = self._remembered(run)
         if reply.status == 404:
-            return self._gone(shown) if shown else self._create(node, run, image)
+            return shown or self._create(node, run, image)
         pod = expect(reply, f"read canary pod {self._namespace}/{name(run)}").body
         if pod["metadata"].get("deletionTimestamp"):
-            # Old kubelets report a pod's end at once and delete the object up to 10 s later.
-            ended = shown and not eviction.may_run(pod)
-            return self._gone(shown) if shown and ended else _leaving(pod, shown)
+            return shown or _waiting(TERMINATING)
         if shown or _rejected(pod):
             pods.delete_canary(self._api, pod)
-            return _leaving(pod, shown) if shown else _waiting(_why(pod))
+            return shown or _waiting(_why(pod))
         return self._look(pod, run)
 
     def remove(self, run: str) -> None:
@@ -86,10 +84,6 @@ class Canaries:
         with self._guard:
             return self._deleted.get(run)
 
-    def _gone(self, shown: CanaryResult) -> CanaryResult:
-        checks = {**shown.checks, "terminated": True}
-        return CanaryResult(done=True, checks=checks, message="all good", cgroup=shown.cgroup)
-
     def _create(self, node: str, run: str, image: str) -> CanaryResult:
         path = f"/api/v1/namespaces/{segment(self._namespace)}/pods"
         reply = self._api.post(path, manifest(node, run, image, self._namespace))
@@ -104,11 +98,11 @@ class Canaries:
         checks["pulled"] = bool(_container(pod).get("imageID"))
         checks["ran"] = running
         if not running:
-            return CanaryResult(done=False, checks=checks, message=_why(pod))
+            return CanaryResult(checks=checks, message=_why(pod))
         log = self._log(run)
         checks["logged"] = WORD in log
         checks["network"] = "network=ok" in log and bool((pod.get("status") or {}).get("podIP"))
-        result = CanaryResult(done=False, checks=checks, message=_last(log), cgroup=_cgroup(log))
+        result = CanaryResult(checks=checks, message=_last(log), cgroup=_cgroup(log))
         if not checks["network"]:
             return result
         return self._exec(pod, run, result)
@@ -120,19 +114,21 @@ class Canaries:
         except Forbidden:
             raise
         except ClusterUnavailable as exc:
-            return CanaryResult(
-                done=False, checks=result.checks, message=str(exc), cgroup=result.cgroup
-            )
-        checks = {**result.checks, "exec": checked}
-        shown = CanaryResult(done=False, checks=checks, cgroup=result.cgroup)
+            return replace(result, message=str(exc))
         if not checked:
-            return shown
+            return result
+        shown = replace(
+            result,
+            checks={**result.checks, "exec": True},
+            message=TERMINATING,
+            leaving=str(pod["metadata"].get("uid", "")),
+        )
         # Only once its status said that it runs: of a pod deleted before, kubelet 1.20 takes the
         # containers for ended and leaves them running for a minute (seen).
         with self._guard:
             self._deleted[run] = shown
         pods.delete_canary(self._api, pod)
-        return _leaving(pod, shown)
+        return shown
 
     def _log(self, run: str) -> str:
         """Empty while the kubelet cannot serve it: that is what the check is about."""
@@ -235,11 +231,4 @@ def _cgroup(log: str) -> str:
 
 
 def _waiting(message: str) -> CanaryResult:
-    return CanaryResult(done=False, checks=dict.fromkeys(CHECKS, False), message=message)
-
-
-def _leaving(pod: Mapping[str, Any], shown: CanaryResult | None) -> CanaryResult:
-    """Deleted. One that had shown all it can is named, so that the node can tell its end."""
-    if shown is None:
-        return _waiting(TERMINATING)
-    return replace(shown, message=TERMINATING, leaving=str(pod["metadata"].get("uid", "")))
+    return CanaryResult(checks=dict.fromkeys(CHECKS, False), message=message)

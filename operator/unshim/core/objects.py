@@ -73,13 +73,12 @@ class Eviction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CanaryResult:
-    """What the canary pod could do. `done` is False while it is still on its way.
+    """What the canary pod could do so far.
 
     `leaving` is the uid of a pod that has shown everything but its end and was deleted: whether its
-    processes are gone, the node itself can say before the API server knows.
+    processes are gone, the node itself says.
     """
 
-    done: bool
     checks: Mapping[str, bool] = field(default_factory=dict)  # "pulled", "ran", "logged", …
     message: str = ""
     cgroup: str = ""  # the paths of /proc/self/cgroup as the canary saw them, one a line

@@ -26,7 +26,7 @@ def verify(tools: Tools, session: Session, view: View, _: Decision) -> Wait | No
     """
     since = _moment(view, Event.SWITCHED, Event.ARMED)
     canary = canaries.step(tools, session)
-    last = canary is None or canary.done or bool(canary.leaving)
+    last = canary is None or bool(canary.leaving)
     wanted = session.options.verify.readings
     if canary is not None and not last and session.good_readings >= wanted - 1:
         return _await_canary(session, canary)
@@ -83,7 +83,8 @@ def _reading(
     reading = proof.Reading(node=view.node, pods=tuple(pods), since=since, runtime=runtime)
     checks = proof.judge_cluster(baseline, reading)
     if proof.hold(checks):
-        checks += proof.judge_node(baseline, reading, machine.proof(), canary)
+        said = machine.proof(leaving=canary.leaving if canary else "")
+        checks += proof.judge_node(baseline, reading, said, canary)
     return checks
 
 

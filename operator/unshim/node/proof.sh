@@ -5,6 +5,17 @@
 say() { printf '%s=%s\n' "$1" "$(printf '%s' "$2" | tr '\n' ' ')"; }
 epoch() { [ -n "$1" ] && date -d "$1" +%s 2>/dev/null; }
 
+# one line for each process of a pod (and for each hierarchy of cgroup v1)
+cgroups() { cat /proc/[0-9]*/cgroup 2>/dev/null | grep -e kubepods -e ':cri-containerd:'; }
+
+# A pod that was deleted a moment ago is waited for here: asking again over SSH takes longer.
+gone=$(printf '%s' "${UNSHIM_LEAVING:-}" | sed 's/[-_]/[-_]/g')
+tries=40
+while [ -n "$gone" ] && [ $tries -gt 0 ] && cgroups | grep -q "pod$gone"; do
+  tries=$((tries - 1))
+  sleep 0.05
+done
+
 # One question for all units: each costs systemd some 10 ms, and the node waits for this answer.
 units=$(systemctl show kubelet.service containerd.service docker.service docker.socket -p Id \
   -p ActiveState -p ActiveEnterTimestamp -p MainPID -p NRestarts 2>/dev/null)
@@ -65,7 +76,7 @@ say moby_shims "$(cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\0' '\n' |
 
 # Where the pods' processes really are: a driver mismatch shows in the shape of these paths, and a
 # pod whose uid stands in none of them has no process left.
-cat /proc/[0-9]*/cgroup 2>/dev/null | grep -e kubepods -e ':cri-containerd:' | awk -F: '
+cgroups | awk -F: '
   { path = $3; for (i = 4; i <= NF; i++) path = path ":" $i }
   match(path, /[\/-]pod[0-9a-f][-0-9a-f_]+/) {
     uid = substr(path, RSTART + 4, RLENGTH - 4); gsub(/_/, "-", uid); uids[uid] = 1

@@ -11,7 +11,7 @@ import pytest
 
 from tests.lab import Lab
 from unshim.cluster import Api
-from unshim.core import proof
+from unshim.core import bundle, proof
 
 MARK = pytest.mark.lab
 ROOT = Path(__file__).parents[3]
@@ -67,9 +67,10 @@ def create(admin: Api, body: dict[str, Any]) -> None:
     wait(lambda: admin.post(path, body).ok)
 
 
-def own_side(lab: Lab) -> dict[str, str]:
-    """What node/proof.sh says on the node."""
-    script = (ROOT / "operator/unshim/node/proof.sh").read_text()
+def own_side(lab: Lab, leaving: str) -> dict[str, str]:
+    """What node/proof.sh says on the node, once that pod's processes are gone."""
+    script = bundle.environment({"UNSHIM_LEAVING": leaving})
+    script += (ROOT / "operator/unshim/node/proof.sh").read_text()
     config = str(lab.directory / "ssh" / "config")
     said = lab.run("ssh", "-F", config, f"root@{NODE}", "sh", "-s", input=script, timeout=60).stdout
     return proof.parse_facts(said)
