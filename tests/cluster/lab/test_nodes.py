@@ -79,7 +79,7 @@ def test_events(cluster: KubernetesCluster, installed: Lab) -> None:
 
 def test_the_nodes_own_side_of_the_proof(lab: Lab, cluster: KubernetesCluster) -> None:
     """A healthy node is proven on the runtime it has, and not on the other one."""
-    facts = own_side(lab)
+    facts = own_side(lab, "")
     node = cluster.node(NODE)
     runtime = node.runtime.partition("://")[0]
     before = proof.Baseline(cgroup_driver="cgroupfs", allocatable=node.allocatable)
