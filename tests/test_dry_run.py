@@ -23,7 +23,7 @@ from unshim.errors import StepFailed
 
 DRY = replace(OPTIONS, dry_run=True)
 FOREIGN = DockerContainer(id="f" * 64, name="jenkins", image="jenkins:1", state="running")
-ASKS = {"node:connect", "node:show", "node:facts", "api:evict"}  # of these, evictions are dry runs
+ASKS = {"node:connect", "node:show", "node:facts", "node:unpullable", "api:evict"}
 MASTER = {"node-role.kubernetes.io/master": ""}
 
 
@@ -171,6 +171,32 @@ def test_checks_that_cannot_run_are_not_guessed(with_jenkins: NodeFacts) -> None
     assert "cannot tell" in states
 
 
+CANARY = "registry.lab:5000/unshim/canary:1"
+
+
+def test_an_image_that_no_registry_gives_refuses_the_run(sample: NodeFacts) -> None:
+    """Dry and real: the registry's words, and nothing was touched."""
+    for options in (DRY, OPTIONS):
+        operator = asked(sample, options)
+        operator.machine.unpullable = {CANARY: "not found", "nobody/asks:1": "not found"}
+        ended = operator.play()
+        assert blockers(ended) == {("image-pull-fails", "Node/worker-1")}
+        assert f"{CANARY} on worker-1: not found" in str(ended.findings)
+        assert set(operator.world.trace) <= ASKS | {"api:keep-report"}
+
+
+def test_an_accepted_image_is_not_rehearsed_again(sample: NodeFacts) -> None:
+    """What a person has accepted by its rule does not stop the stage either."""
+    options = replace(OPTIONS, ignore_rules=("image-pull-fails=the mirror is down today",))
+    rehearsed = []
+    for why in ({}, {CANARY: "not found"}):
+        operator = asked(sample, options)
+        operator.machine.unpullable = dict(why)
+        assert operator.play().phase == "Succeeded"
+        rehearsed.append(CANARY in operator.machine.environment)
+    assert rehearsed == [True, False]
+
+
 def plan_of(operator: Operator) -> NodePlan | None:
     return operator.session.plan
 
@@ -185,7 +211,7 @@ def test_an_audit_without_a_run_tells_the_same_plan(sample: NodeFacts) -> None:
     assert seen.plan == plan_of(operator)
     assert seen.facts == sample
     assert set(seen.evictions) == {"apps/web-1"}
-    assert alone.world.trace == ["api:evict", "node:connect", "node:facts"]
+    assert alone.world.trace == ["api:evict", "node:connect", "node:facts", "node:unpullable"]
     assert alone.cluster.lease_holder == ""
 
 

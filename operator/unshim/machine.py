@@ -12,15 +12,16 @@ from unshim import gather
 from unshim.core import bundle, proof, runs
 from unshim.core.facts import NodeFacts, NodeRun
 from unshim.core.objects import Node, RunState
-from unshim.core.steps import ScriptStep
+from unshim.core.steps import FileChange, ScriptStep
 from unshim.errors import Busy, ForeignRun, NodeUnreachable, StepFailed
-from unshim.node import PROOF, script
+from unshim.node import PROOF, RESOLVE, script
 from unshim.ports import Completed, Connector, NodeShell
 
 BUSY, FOREIGN, LOST = 75, 76, 77
 QUICK_SECONDS = 30.0
 STAGE_SECONDS = 1800.0  # packages and images; the node serves all the while
 GRACE_SECONDS = 20.0
+RESOLVE_SECONDS = 120.0  # registries that do not answer get 20 s each, four at once
 
 
 class RemoteMachine:
@@ -69,6 +70,14 @@ class RemoteMachine:
         done = self._shell.run(text, timeout=QUICK_SECONDS)
         self._check("proof", done, (0,))
         return proof.parse_facts(done.out)
+
+    def unpullable(
+        self, variables: Mapping[str, str], hosts: Sequence[FileChange]
+    ) -> Mapping[str, str]:
+        text = bundle.resolve_script(variables, hosts, script(RESOLVE))
+        done = self._shell.run(text, timeout=RESOLVE_SECONDS)
+        self._check("unpullable", done, (0,))
+        return bundle.parse_unpullable(done.out)
 
     def checks(
         self, steps: Sequence[ScriptStep], variables: Mapping[str, str]

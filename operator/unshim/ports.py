@@ -12,7 +12,7 @@ from typing import Protocol
 
 from unshim.core.facts import NodeFacts, NodeRun
 from unshim.core.objects import CanaryResult, Eviction, Manifest, Node, RunState, Stamp
-from unshim.core.steps import ScriptStep
+from unshim.core.steps import FileChange, ScriptStep
 from unshim.core.webhooks import Webhooks
 
 
@@ -179,6 +179,14 @@ class Machine(Protocol):
         """The node's own side of the proof, by name (see node/proof.sh).
 
         The processes of the pod with uid `leaving` get up to 2 s to go before it is taken.
+        """
+
+    def unpullable(
+        self, variables: Mapping[str, str], hosts: Sequence[FileChange]
+    ) -> Mapping[str, str]:
+        """The images of UNSHIM_REHEARSE whose manifest containerd could not get, and why.
+
+        `hosts` are the files below /etc/containerd/certs.d that it is going to have. Pulls nothing.
         """
 
     def checks(

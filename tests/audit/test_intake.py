@@ -50,7 +50,6 @@ def test_nothing_that_matters_is_trimmed() -> None:
             evictions=whole.evictions,
             pull_failures=whole.pull_failures,
             operator_node=whole.operator_node,
-            containerd_version=whole.containerd_version,
             run=whole.run,
             whole_cluster=whole.whole_cluster,
             all_nodes=whole.all_nodes,

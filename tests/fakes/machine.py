@@ -12,7 +12,7 @@ from unshim.core.objects import (
     Node,
     RunState,
 )
-from unshim.core.steps import ScriptStep
+from unshim.core.steps import FileChange, ScriptStep
 from unshim.errors import Busy
 
 
@@ -60,6 +60,13 @@ class FakeMachine:
     def _proof(self) -> Mapping[str, str]:
         containerd = self.node.runtime.startswith("containerd")
         return proof_of("containerd" if containerd else "docker")
+
+    def unpullable(
+        self, variables: Mapping[str, str], hosts: Sequence[FileChange]
+    ) -> Mapping[str, str]:
+        wanted = variables["UNSHIM_REHEARSE"].split()
+        found = {image: why for image, why in self.node.unpullable.items() if image in wanted}
+        return self.world.effect("node:unpullable", lambda: found)  # type: ignore[no-any-return]
 
     def checks(
         self, steps: Sequence[ScriptStep], variables: Mapping[str, str]

@@ -26,9 +26,11 @@ class FakeNode:
     entries: list[Entry] = field(default_factory=list)
     verdict: str = ""
     meta: dict[str, Any] = field(default_factory=dict)
+    environment: str = ""  # the bundle's variables
     dead_man: datetime | None = None
     token: int = 0
     runner_effects: int = 0
+    unpullable: dict[str, str] = field(default_factory=dict)  # image -> why no registry gives it
     kept: frozenset[str] = frozenset()  # steps without undo: staged packages and images
 
     def __post_init__(self) -> None:
@@ -62,6 +64,7 @@ class FakeNode:
         order = parts["order"].decode().splitlines()
         self.steps = tuple((line.split()[0], line.split()[1]) for line in order)
         self.kept = frozenset(name for stage, name in self.steps if stage == "stage")
+        self.environment = parts["env"].decode()
         self.meta = json.loads(parts["meta.json"])
 
     def stage(self) -> None:

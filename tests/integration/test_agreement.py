@@ -141,8 +141,28 @@ def database_here(lab: Lab) -> Iterator[None]:
     yield
 
 
+@contextmanager
+def broken(lab: Lab) -> Iterator[None]:
+    """A pod that waits for an image which nobody could pull, today or after the move."""
+    text = yaml.safe_dump(BROKEN)
+    lab.kubectl("apply", "-f", "-", input=text)
+    lab.wait(lambda: "ErrImagePull" in _waits(lab) or "BackOff" in _waits(lab), 60, "the pull")
+    yield
+    lab.kubectl("delete", "--ignore-not-found", "-f", "-", input=text)
+
+
+def _waits(lab: Lab) -> str:
+    pod = lab.get("pod", "-n", "apps", BROKEN["metadata"]["name"])
+    statuses = pod["status"].get("containerStatuses", [])
+    return "".join(status["state"].get("waiting", {}).get("reason", "") for status in statuses)
+
+
 LONELY: dict[str, Any] = {**kind("v1", "Pod", "lonely"), **template("lonely")}
 LONELY["metadata"] = {"name": "lonely", "namespace": "apps", "labels": {"app": "lonely"}}
+GONE = "registry.lab:5000/apps/gone:1"
+BROKEN: dict[str, Any] = {**kind("v1", "Pod", "broken"), **template("broken")}
+BROKEN["metadata"] = {"name": "broken", "namespace": "apps", "labels": {"app": "broken"}}
+BROKEN["spec"] = {**BROKEN["spec"], "containers": [{"name": "c", "image": GONE}]}
 CI = deployment("ci", volumes=[SOCKET])
 HELD = deployment("held")
 
@@ -199,6 +219,11 @@ REFUSED = (
         blockers=(("eviction-blocked", "Pod/apps/held-"),),
     ),
     Scenario(
+        "a canary whose image no registry has",
+        flags=(*DELETE, "--canary-image", GONE),
+        blockers=(("image-pull-fails", f"Node/{NODE}"),),
+    ),
+    Scenario(
         "all at once",
         (foreign, objects(CI, LONELY), database_here),
         flags=(),
@@ -212,6 +237,7 @@ REFUSED = (
 )
 FREE = (
     Scenario("a plain worker, and a CronJob that does not run", (objects(sleeper()),)),
+    Scenario("a pod whose image nobody has", (broken,), (*DELETE, "--force")),
     Scenario("a foreign container that is kept", (foreign,), (*DELETE, "--keep-docker")),
     Scenario(
         "an admin's cordon and a pod that may go", (cordoned, objects(LONELY)), (*DELETE, "--force")

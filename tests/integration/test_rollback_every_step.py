@@ -43,21 +43,6 @@ def test_a_proof_that_does_not_hold_is_taken_back(lab: Lab) -> None:
     assert "canary" in ended["message"]
 
 
-@pytest.mark.usefixtures("operator")
-def test_a_canary_that_cannot_be_pulled_fails_before_the_cordon(lab: Lab) -> None:
-    """Its image is rehearsed like any other: the node serves on, and was never cordoned."""
-    ended = _fails(lab, verify={"canaryImage": "registry.lab:5000/unshim/not-there:1"})
-    assert "rehearse-pulls" in ended["message"]
-    assert "not-there" in ended["message"]
-    patches = [
-        entry
-        for entry in lab.audit_log()
-        if entry["verb"] == "patch" and entry["objectRef"].get("resource") == "nodes"
-        if entry["objectRef"].get("name") == NODE and entry["stageTimestamp"] > ended["startedAt"]
-    ]
-    assert [entry for entry in patches if entry["user"]["username"] == "kubernetes-admin"] == []
-
-
 def _fails(lab: Lab, **spec: Any) -> dict[str, Any]:
     before = observing.see(lab, NODE)
     unshim.apply(lab, unshim.migration("fails", NODE, **spec))

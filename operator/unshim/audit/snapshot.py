@@ -25,7 +25,8 @@ class Snapshot:
 
     `controllers` holds Deployments, StatefulSets, DaemonSets, ReplicaSets, ReplicationControllers,
     Jobs, CronJobs and PodTemplates. `whole_cluster` says that lists are complete, so that absence
-    means something. `pull_failures` maps node to image to containerd's own words.
+    means something. `pull_failures` maps node to image to the reason why containerd would not get
+    it.
     """
 
     now: datetime
@@ -45,7 +46,6 @@ class Snapshot:
     evictions: Mapping[str, Eviction] = field(default_factory=dict)  # "namespace/name" -> rehearsal
     pull_failures: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     operator_node: str = ""
-    containerd_version: str = ""  # what a node without containerd would get, where known
     orphaned: frozenset[str] = (
         frozenset()
     )  # "namespace/name" of DaemonSets whose pods outlived them

@@ -26,8 +26,8 @@ HELP = """Audit the cluster, or the named nodes. With SSH the nodes are read in 
 report tells what a migration would do on each; --no-ssh asks the API server only; -f reads
 manifests or a Helm rendering and needs no cluster. Nothing is changed.
 
-For named nodes the answer is that of `unshim migrate NODE` with the same options: evictions are
-rehearsed, and what a run would refuse is a blocker."""
+For named nodes the answer is that of `unshim migrate NODE` with the same options: evictions and
+pulls are rehearsed, and what a run would refuse is a blocker."""
 
 
 def register(commands: Any, common: argparse.ArgumentParser) -> None:
@@ -92,7 +92,8 @@ def _looked_at(settings: Settings, args: argparse.Namespace) -> tuple[Snapshot, 
     evictions = {key: answer for one in found.values() for key, answer in one.evictions.items()}
     facts = {name: one.facts for name, one in found.items()}
     plans = {name: one.plan for name, one in found.items() if one.plan is not None}
-    return replace(snapshot, facts=facts, evictions=evictions), plans
+    pulls = {name: one.unpullable for name, one in found.items()}
+    return replace(snapshot, facts=facts, evictions=evictions, pull_failures=pulls), plans
 
 
 def _listed(settings: Settings, args: argparse.Namespace) -> Snapshot:

@@ -19,6 +19,7 @@ from typing import Any
 from unshim.core.steps import FileChange, FileStep, Playbook, ScriptStep
 
 BASE = "/var/lib/unshim"
+REGISTRIES = "/etc/containerd/certs.d"
 
 _RUN = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 _ARGUMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,63}")
@@ -172,3 +173,19 @@ def parse_checks(text: str) -> dict[str, int]:
     """Exit codes by step name."""
     rows = [line.split() for line in text.splitlines()]
     return {row[0]: int(row[1]) for row in rows if len(row) == 2 and row[1].isdigit()}
+
+
+def resolve_script(variables: Mapping[str, str], hosts: Sequence[FileChange], resolve: str) -> str:
+    """`node/resolve.sh` with what it is given; files of the registries' folder go along whole."""
+    rows = [
+        f"{base64.b64encode((change.after or '').encode()).decode()} {place}"
+        for change in hosts
+        if (place := change.path.removeprefix(f"{REGISTRIES}/")) != change.path
+    ]
+    return environment({**variables, "UNSHIM_HOSTS": "\n".join(rows)}) + resolve
+
+
+def parse_unpullable(text: str) -> dict[str, str]:
+    """Why, by image."""
+    rows = (line.partition("\t") for line in text.splitlines())
+    return {image: why for image, tab, why in rows if tab}

@@ -111,6 +111,11 @@ def handover_bytes(facts: NodeFacts, pods: Sequence[Manifest]) -> int:
     return sum(image.size_bytes for image in images)
 
 
+def held(facts: NodeFacts) -> frozenset[str]:
+    """The full names of the images in Docker's store, by tag and by digest."""
+    return frozenset(_by_name(facts))
+
+
 def disk_need_bytes(facts: NodeFacts, pods: Sequence[Manifest]) -> int:
     """Room that containerd's root needs: content and snapshot, so twice the images' size."""
     return 2 * handover_bytes(facts, pods)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
+from unshim.audit.snapshot import Snapshot
 from unshim.core import bundle, edits, proof
 from unshim.core.decide import Decision, View
+from unshim.core.facts import NodeFacts
 from unshim.core.journal import Event
 from unshim.core.objects import CRI_SOCKET_ANNOTATION, Stamp
 from unshim.drain import Drain
-from unshim.engine import canaries, looking, planning, preflight, reporting, telling
+from unshim.engine import canaries, looking, planning, preflight, pulling, reporting, telling
 from unshim.engine.session import Session
 from unshim.engine.tools import Tools, Wait
+from unshim.ports import Machine
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +28,7 @@ def audit(tools: Tools, session: Session, view: View, _: Decision) -> Wait | Non
     machine = looking.connected(tools, session, view.node)
     facts = session.facts or machine.facts()
     session.facts = facts
-    before = preflight.snapshot(tools, session, view, facts)
+    before = _snapshot(tools, session, view, facts, machine)
     session.findings = preflight.findings(before, session.options)
     playbook = tools.playbooks(session.options.playbook)
     if session.blocked or session.options.dry_run:
@@ -38,6 +42,15 @@ def audit(tools: Tools, session: Session, view: View, _: Decision) -> Wait | Non
     session.audited = True
     session.reached |= {"Audited"}
     return None
+
+
+def _snapshot(
+    tools: Tools, session: Session, view: View, facts: NodeFacts, machine: Machine
+) -> Snapshot:
+    before, name = preflight.snapshot(tools, session, view, facts), view.node.name
+    pods = [pod for pod in before.pods if pod["spec"].get("nodeName") == name]
+    session.unpullable = pulling.failures(tools, machine, facts, session.options, pods)
+    return replace(before, pull_failures={name: session.unpullable})
 
 
 def stage(tools: Tools, session: Session, view: View, _: Decision) -> Wait | None:
@@ -65,11 +78,12 @@ def _upload(tools: Tools, session: Session, view: View) -> None:
         "keepDocker": session.options.keep_docker,
         "baseline": baseline.as_json(),
     }
+    variables = edits.variables(session.facts, session.options, served)
     parts = bundle.build(
         session.run,
         playbook,
         session.changes,
-        edits.variables(session.facts, session.options, served),
+        pulling.accepted(variables, session.unpullable),
         meta,
         tools.runner,
     )

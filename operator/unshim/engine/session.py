@@ -53,6 +53,7 @@ class Session:
     restore_since: datetime | None = None
     reached: frozenset[str] = frozenset()
     findings: tuple[Finding, ...] = ()
+    unpullable: Mapping[str, str] = field(default_factory=dict)  # image -> why, seen by the audit
     plan: NodePlan | None = None
     report: str = ""  # "namespace/name" of the ConfigMap that holds it
     report_error: str = ""  # why there is none

@@ -7,6 +7,7 @@ from importlib import resources
 RUNNER = "runner"
 FACTS = "facts.sh"
 PROOF = "proof.sh"
+RESOLVE = "resolve.sh"
 
 
 def script(name: str) -> str:

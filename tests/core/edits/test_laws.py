@@ -185,6 +185,9 @@ def test_variables() -> None:
         "UNSHIM_DOCKER_ROOT": "/var/lib/docker",
         "UNSHIM_HANDOVER": "",
         "UNSHIM_REHEARSE": "",
+        "UNSHIM_HTTP_PROXY": "",
+        "UNSHIM_HTTPS_PROXY": "",
+        "UNSHIM_NO_PROXY": "",
         "UNSHIM_PAUSE_IMAGE": "k8s.gcr.io/pause:3.2",
         "UNSHIM_SOURCE": "dockershim",
         "UNSHIM_CNI_CACHE": "/var/lib/cni/cache",
@@ -257,3 +260,16 @@ def test_every_version_starts_on_containerd_and_survives_its_upgrade(minor: int)
     fatal = {name for name in have if GONE_IN.get(name, 99) <= upgraded}
     assert fatal <= ({"container-runtime"} if minor < 24 else {"pod-infra-container-image"})
     assert ("pod-infra-container-image" in have) is (minor < 35)
+
+
+def test_variables_of_a_node_behind_proxies() -> None:
+    """containerd's own proxies first, then Docker's: what its unit will have after the run."""
+    own = "/etc/systemd/system/containerd.service.d/proxy.conf"
+    raw = {
+        "docker": {"environment": {"http_proxy": "http://d:1", "HTTPS_PROXY": "http://d:2"}},
+        "units": {"containerd": {"drop_ins": [own]}},
+        "files": {own: '[Service]\nEnvironment="https_proxy=http://c:3"\n'},
+    }
+    found = edits.variables(cases.facts(cases.merged(cases.base(), raw)), OPTIONS, [])
+    proxies = [found[f"UNSHIM_{name}_PROXY"] for name in ("HTTP", "HTTPS", "NO")]
+    assert proxies == ["http://d:1", "http://c:3", ""]

@@ -25,10 +25,10 @@ def version(text: str) -> Version:
     return tuple(int(part) for part in found[1].split(".")) if found else ()
 
 
-def containerd_version(node: NodeView, survey: Survey) -> str:
-    """The version that the node has, or would get."""
+def containerd_version(node: NodeView) -> str:
+    """The version that the node has; empty when it has none."""
     containerd = node.facts.containerd if node.facts else None
-    return containerd.version if containerd else survey.snapshot.containerd_version
+    return containerd.version if containerd else ""
 
 
 @node_rule(
@@ -41,8 +41,8 @@ def containerd_version(node: NodeView, survey: Survey) -> str:
     link=f"{links.CONTAINERD}RELEASES.md",
     firm=True,
 )
-def kubelet_containerd_versions(node: NodeView, survey: Survey) -> Iterator[Hit]:
-    text = containerd_version(node, survey)
+def kubelet_containerd_versions(node: NodeView, _: Survey) -> Iterator[Hit]:
+    text = containerd_version(node)
     have, kubelet = version(text), node.kubelet_minor
     if not have or kubelet == (0, 0):
         return
@@ -81,8 +81,8 @@ def kubelet_containerd_versions(node: NodeView, survey: Survey) -> Iterator[Hit]
     fix="Upgrade to the newest containerd 1.7.",
     link="https://github.com/containerd/containerd/releases",
 )
-def containerd_flaws(node: NodeView, survey: Survey) -> Iterator[Hit]:
-    have = version(containerd_version(node, survey))
+def containerd_flaws(node: NodeView, _: Survey) -> Iterator[Hit]:
+    have = version(containerd_version(node))
     docker = version(node.runtime.removeprefix("docker://"))
     if have >= (2,) and docker and docker < (20, 10):
         yield Hit(

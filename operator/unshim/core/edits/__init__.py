@@ -109,12 +109,16 @@ def variables(facts: NodeFacts, options: Options, pods: Sequence[Manifest]) -> d
 
     Lists are words parted by blanks. `pods` are the Kubernetes pods bound to the node.
     """
+    proxies = containerd_drop_in.proxies(facts)
     return {
         "UNSHIM_CRI_SOCKET": flags.CONTAINERD_SOCKET,
         "UNSHIM_KEEP_DOCKER": "1" if options.keep_docker else "",
         "UNSHIM_DOCKER_ROOT": node_values.docker_root(facts),
         "UNSHIM_HANDOVER": " ".join(images.handover(facts, pods)),
         "UNSHIM_REHEARSE": " ".join(images.rehearse(facts, pods)),
+        "UNSHIM_HTTP_PROXY": proxies.get("HTTP_PROXY", ""),
+        "UNSHIM_HTTPS_PROXY": proxies.get("HTTPS_PROXY", ""),
+        "UNSHIM_NO_PROXY": proxies.get("NO_PROXY", ""),
         "UNSHIM_PAUSE_IMAGE": node_values.pause_image(facts),
         "UNSHIM_SOURCE": "cri-dockerd" if node_values.uses_cri_dockerd(facts) else "dockershim",
         "UNSHIM_CNI_CACHE": node_values.shim_flag(facts, "cni-cache-dir", "/var/lib/cni/cache"),

@@ -20,16 +20,27 @@ def edit(facts: NodeFacts, _options: Options) -> tuple[FileChange, ...]:
     docker = docker_settings.translate(facts)
     limits = {**_own_limit(facts), **docker.limits}
     set_already = _containerd_environment(facts)
-    proxies = {k: v for k, v in docker.proxies.items() if not {k, k.lower()} & set_already}
+    missing = {k: v for k, v in docker.proxies.items() if not {k, k.lower()} & set_already.keys()}
     own = _service_settings(facts, "containerd")
-    lines = [f'Environment="{name}={_quoted(value)}"' for name, value in proxies.items()]
+    lines = [f'Environment="{name}={_quoted(value)}"' for name, value in missing.items()]
     lines += [f"{name}={value}" for name, value in limits.items() if own.get(name) != value]
     if not lines:
         return ()
     text = "\n".join(["# Written by unshim: Docker had these.", "[Service]", *lines]) + "\n"
     before = facts.files.get(PATH)
-    mode = 0o600 if any("@" in value for value in proxies.values()) else 0o644
+    mode = 0o600 if any("@" in value for value in missing.values()) else 0o644
     return () if before == text else (FileChange(path=PATH, before=before, after=text, mode=mode),)
+
+
+def proxies(facts: NodeFacts) -> Mapping[str, str]:
+    """The proxies that containerd will have, by upper-case name: its own first, then Docker's."""
+    own = _containerd_environment(facts)
+    docker = docker_settings.translate(facts).proxies
+    found = {
+        name: own.get(name) or own.get(name.lower()) or docker.get(name, "")
+        for name in ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+    }
+    return {name: value for name, value in found.items() if value}
 
 
 def _own_limit(facts: NodeFacts) -> Mapping[str, str]:
@@ -59,17 +70,18 @@ def _service_settings(facts: NodeFacts, name: str) -> Mapping[str, str]:
     }
 
 
-def _containerd_environment(facts: NodeFacts) -> set[str]:
+def _containerd_environment(facts: NodeFacts) -> dict[str, str]:
     unit = kubelet_sources.unit(facts, "containerd")
     paths = (unit.fragment, *unit.drop_ins) if unit else ()
-    return {
-        word.text.partition("=")[0]
+    pairs = (
+        word.text.partition("=")
         for path in paths
         if path != PATH
         for setting in systemd_text.settings(facts.files.get(path, ""))
         if setting.key == "Environment"
         for word in systemd_text.words(setting.value, c_escapes=True)
-    }
+    )
+    return {name: value for name, _, value in pairs}
 
 
 def _quoted(value: str) -> str:
