@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.fakes import FakeMachine, FakeMachines, pod
+from tests.fakes import MASTER, FakeMachine, FakeMachines, control_plane, pod
 from tests.test_engine import FACTS, OPTIONS, RUN, Operator
 from unshim.core import facts_parse
 from unshim.core.facts import DockerContainer, NodeFacts
@@ -24,7 +24,6 @@ from unshim.errors import StepFailed
 DRY = replace(OPTIONS, dry_run=True)
 FOREIGN = DockerContainer(id="f" * 64, name="jenkins", image="jenkins:1", state="running")
 ASKS = {"node:connect", "node:show", "node:facts", "node:unpullable", "api:evict"}
-MASTER = {"node-role.kubernetes.io/master": ""}
 
 
 @pytest.fixture(scope="module")
@@ -215,30 +214,17 @@ def test_an_audit_without_a_run_tells_the_same_plan(sample: NodeFacts) -> None:
     assert alone.cluster.lease_holder == ""
 
 
-def other(name: str, *, ready: bool) -> Node:
-    return Node(
-        name=name,
-        uid=name,
-        unschedulable=False,
-        ready=ready,
-        runtime="docker://20.10.24",
-        kubelet_version="v1.20.2",
-        heartbeat=None,
-        labels=MASTER,
-    )
-
-
 @pytest.mark.parametrize("options", [DRY, OPTIONS], ids=["dry", "refused"])
 def test_a_run_knows_the_quorum(sample: NodeFacts, options: Any) -> None:
     """One of three control planes is down: taking a second one is refused, dry or not."""
-    peers = (other("cp-2", ready=True), other("cp-3", ready=False))
+    peers = (control_plane("cp-2"), control_plane("cp-3", ready=False))
     ended = asked(sample, options, labels=MASTER, peers=peers).play()
     assert ("etcd-quorum", "Node/worker-1") in blockers(ended)
 
 
 def test_a_whole_quorum_does_not_stand_in_the_way(sample: NodeFacts) -> None:
     """Three healthy control planes can spare one."""
-    peers = (other("cp-2", ready=True), other("cp-3", ready=True))
+    peers = (control_plane("cp-2"), control_plane("cp-3"))
     ended = asked(sample, DRY, labels=MASTER, peers=peers).play()
     assert "etcd-quorum" not in {f["rule"] for f in ended.findings}
     assert "single-control-plane" not in {f["rule"] for f in ended.findings}
@@ -246,7 +232,7 @@ def test_a_whole_quorum_does_not_stand_in_the_way(sample: NodeFacts) -> None:
 
 def test_the_only_control_plane_is_told(sample: NodeFacts) -> None:
     """No peer has the role: the rule speaks, which it cannot without the list."""
-    worker = replace(other("worker-2", ready=True), labels={})
+    worker = replace(control_plane("worker-2", ready=True), labels={})
     ended = asked(sample, DRY, labels=MASTER, peers=(worker,)).play()
     assert "single-control-plane" in {f["rule"] for f in ended.findings}
 

@@ -11,6 +11,7 @@ import pytest
 
 from tests.audit import loading, pages
 from tests.audit.test_popular import DOCUMENTS
+from tests.fakes import control_plane
 from unshim.audit import (
     RULES,
     Finding,
@@ -173,28 +174,17 @@ def test_versions_are_read_as_packages_write_them(text: str, wanted: tuple[int, 
     assert version(text) == wanted
 
 
-def master(name: str, *, ready: bool = True) -> Node:
-    return Node(
-        name=name,
-        uid=name,
-        unschedulable=False,
-        ready=ready,
-        runtime="docker://20.10.24",
-        kubelet_version="v1.20.2",
-        heartbeat=None,
-        labels={"node-role.kubernetes.io/master": ""},
-    )
-
-
 def quorum(peers: list[Node] | None) -> set[str]:
-    asked = preflight(master("m1"), (), None, Options(node="m1"), now=loading.NOW, peers=peers)
+    asked = preflight(
+        control_plane("m1"), (), None, Options(node="m1"), now=loading.NOW, peers=peers
+    )
     return {f.rule for f in audit(asked)} & {"etcd-quorum", "single-control-plane"}
 
 
 def test_a_preflight_knows_the_quorum_from_the_peers() -> None:
     """With its peers given, a control plane is not taken down when another one is."""
-    assert quorum([master("m2"), master("m3", ready=False)]) == {"etcd-quorum"}
-    assert quorum([master("m1"), master("m2"), master("m3")]) == set()
+    assert quorum([control_plane("m2"), control_plane("m3", ready=False)]) == {"etcd-quorum"}
+    assert quorum([control_plane("m1"), control_plane("m2"), control_plane("m3")]) == set()
     assert quorum([]) == {"single-control-plane"}
     assert quorum(None) == set()
 

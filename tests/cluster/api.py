@@ -83,9 +83,9 @@ class Server:
             if body["metadata"].get("deletionTimestamp"):
                 del self.objects[path]
 
-    def remove(self, path: str) -> None:
+    def remove(self, path: str, *, at_once: bool = False) -> None:
         body = self.objects[path]
-        if self.graceful:
+        if self.graceful and not at_once:
             body["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
             self.put(path, body)
         else:
@@ -229,7 +229,7 @@ class Handler(BaseHTTPRequestHandler):
         if found is None:
             return self._missing(path)
         if self.command == "DELETE":
-            self.state.remove(path)
+            self.state.remove(path, at_once=body.get("gracePeriodSeconds") == 0)
             return 200, {"kind": "Status", "status": "Success"}
         version = (body.get("metadata") or {}).get("resourceVersion")
         if version and version != found["metadata"]["resourceVersion"]:

@@ -40,31 +40,30 @@ def test_whole_life(server: Server, cluster: KubernetesCluster) -> None:
     assert "not yet seen" in step(cluster).message
     run_pod(server)
     server.logs["unshim-canary-run-1"] = LOG
+    uid = server.objects[PATH]["metadata"]["uid"]
     seen = step(cluster)
     assert seen.checks == {**dict.fromkeys(canary.CHECKS, True), "terminated": False}
     assert seen.cgroup == "/kubepods/x"
     assert "terminating" in seen.message
-    assert seen.leaving == server.objects[PATH]["metadata"]["uid"]
-    assert step(cluster) == seen
-    server.reap()
-    assert step(cluster) == seen
+    assert seen.leaving == uid
     assert PATH not in server.objects
+    assert step(cluster) == seen
+    assert PATH not in server.objects, "it is not made a second time"
 
 
 def test_a_deletion_that_fails_is_asked_for_again(
     server: Server, cluster: KubernetesCluster
 ) -> None:
     """What it had shown is remembered; it is not made to show it twice."""
-    server.graceful = True
     step(cluster)
     run_pod(server)
     server.logs["unshim-canary-run-1"] = LOG
     server.faults.append(Fault("DELETE", "unshim-canary", 400))
     with pytest.raises(ClusterUnavailable):
         step(cluster)
-    assert "deletionTimestamp" not in server.objects[PATH]["metadata"]
+    assert PATH in server.objects
     assert step(cluster).leaving
-    assert "deletionTimestamp" in server.objects[PATH]["metadata"]
+    assert PATH not in server.objects
 
 
 def test_the_pod_is_pinned_labelled_and_restricted(

@@ -100,13 +100,19 @@ def test_a_working_node_is_proven() -> None:
         ({"runtime": "docker://20.10.24"}, "runtime"),
         ({"allocatable": {"cpu": "2"}}, "allocatable"),
         ({"allocatable": {"cpu": "1", "memory": "1Gi"}}, "allocatable"),
-        ({"taints": ("node.kubernetes.io/not-ready=:NoExecute",)}, "taints"),
+        ({"taints": ("node.kubernetes.io/disk-pressure=:NoSchedule",)}, "taints"),
     ],
 )
 def test_what_the_node_object_gives_away(change: dict[str, Any], failing: str) -> None:
     """A stale Ready, an old runtime, lost resources and new taints are each seen."""
     reading = replace(READING, node=replace(NODE, **change))
     assert bad(proof.judge_cluster(BEFORE, reading)) == [failing]
+
+
+def test_the_echo_of_not_ready_is_not_waited_for() -> None:
+    """The node says that it is Ready; the node controller only follows."""
+    late = replace(NODE, taints=("node.kubernetes.io/not-ready=:NoExecute", *BEFORE.taints))
+    assert bad(proof.judge_cluster(BEFORE, replace(READING, node=late))) == []
 
 
 @pytest.mark.parametrize(

@@ -4,13 +4,14 @@ Used to explore thousands of crash and fault orders quickly. Everything shown he
 the real cluster of tests/lab; the model is checked against the real runner in tests/node.
 """
 
-from tests.fakes.cluster import FakeCluster, pod
+from tests.fakes.cluster import MASTER, FakeCluster, control_plane, pod
 from tests.fakes.machine import FakeMachine, FakeMachines, proof_of
 from tests.fakes.node import FakeNode, PowerCut
 from tests.fakes.world import DOCKERSHIM, START, Crash, FakeClock, Faults, World
 
 __all__ = [
     "DOCKERSHIM",
+    "MASTER",
     "START",
     "Crash",
     "FakeClock",
@@ -21,6 +22,7 @@ __all__ = [
     "Faults",
     "PowerCut",
     "World",
+    "control_plane",
     "pod",
     "proof_of",
 ]

@@ -20,6 +20,8 @@ from unshim.core.objects import (
 from unshim.core.webhooks import Webhooks
 from unshim.errors import Forbidden
 
+MASTER = {"node-role.kubernetes.io/master": ""}
+
 
 @dataclass
 class FakeCluster:
@@ -193,6 +195,19 @@ class FakeCluster:
 
     def event(self, node: Node, reason: str, message: str, *, warning: bool) -> None:
         self.told.append(reason)
+
+
+def control_plane(name: str, *, ready: bool = True) -> Node:
+    return Node(
+        name=name,
+        uid=name,
+        unschedulable=False,
+        ready=ready,
+        runtime="docker://20.10.24",
+        kubelet_version="v1.20.2",
+        heartbeat=None,
+        labels=MASTER,
+    )
 
 
 def pod(name: str, owner: str, prefix: str) -> Manifest:

@@ -165,7 +165,9 @@ def manifest(node: str, run: str, image: str, namespace: str) -> dict[str, Any]:
         "spec": {
             "nodeName": node,
             "tolerations": [{"operator": "Exists"}],
-            "restartPolicy": "Always",
+            # A kubelet below 1.22 may look once more at a pod that was deleted without grace, and
+            # would start one that is to be restarted.
+            "restartPolicy": "Never",
             "terminationGracePeriodSeconds": 1,
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,

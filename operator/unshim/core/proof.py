@@ -17,6 +17,7 @@ from unshim.core.flags import CONTAINERD_SOCKET
 from unshim.core.objects import CanaryResult, Manifest, Node
 
 CONTAINERD = "containerd"
+_ECHO = "node.kubernetes.io/not-ready="
 _OURS = "node.kubernetes.io/unschedulable="  # the taint of the cordon itself
 
 
@@ -181,8 +182,13 @@ def _allocatable(before: Baseline, node: Node) -> Check:
 
 
 def _tainted(before: Baseline, node: Node) -> Check:
-    """Taints of a settling node (not-ready, …) go away by themselves; any other is new trouble."""
-    new = sorted(set(_taints(node)) - set(before.taints))
+    """The node controller takes `not-ready` back up to 5 s after the node; Ready is asked itself.
+
+    Those of other conditions (disk pressure, …) are new trouble.
+    """
+    new = sorted(
+        taint for taint in {*_taints(node)} - {*before.taints} if not taint.startswith(_ECHO)
+    )
     return _check("taints", not new, f"new since the run began: {_some(new)}")
 
 
