@@ -183,6 +183,8 @@ def test_terminating_pods_are_waited_for() -> None:
     assert not mine.pass_once("worker-1", NOW).done
     assert cluster.asked == []
     cluster.pods["a"]["status"]["containerStatuses"] = [{"state": {"terminated": {}}}]
+    assert not mine.pass_once("worker-1", NOW).done, "the kubelet is not done with it"
+    del cluster.pods["a"]
     assert mine.pass_once("worker-1", NOW).done
 
 

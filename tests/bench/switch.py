@@ -8,9 +8,11 @@ Medians over the rounds; the machines that run this are noisy.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import statistics
+import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -26,7 +28,11 @@ POLL_SECONDS = 0.02
 
 @dataclass
 class Watch:
-    """Samples one node from outside: its pods' processes, and what the API server says of it."""
+    """Looks at one node from outside: its pods' processes, and what the API server says of it.
+
+    The API server is watched, not asked: on two cores each `kubectl get` would slow down what it
+    measures.
+    """
 
     lab: Lab
     node: Node
@@ -34,19 +40,30 @@ class Watch:
     back: float = 0.0  # when the API server said: containerd, and the DaemonSet Ready on it
     cordoned: float = 0.0
     uncordoned: float = 0.0
+    _runtime: str = ""
+    _daemons: dict[str, bool] = field(default_factory=dict)  # pod -> Ready under containerd
     _stop: threading.Event = field(default_factory=threading.Event)
     _threads: list[threading.Thread] = field(default_factory=list)
+    _watches: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def __enter__(self) -> Watch:
-        for target in (self._processes, self._api):
-            self._threads.append(threading.Thread(target=target, daemon=True))
-            self._threads[-1].start()
+        self._start(self._processes)
+        self._start(self._follow, self._node, "node", self.node.name)
+        self._start(self._follow, self._pod, "pods", "-n", "apps", "-l", "app=agent")
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
+        for process in self._watches:
+            process.terminate()
         for thread in self._threads:
             thread.join(timeout=10)
+        for process in self._watches:
+            process.wait(timeout=10)
+
+    def _start(self, target: Callable[..., None], *args: Any) -> None:
+        self._threads.append(threading.Thread(target=target, args=args, daemon=True))
+        self._threads[-1].start()
 
     def _processes(self) -> None:
         pods = Path("/sys/fs/cgroup/pids") / self.node.cgroup / "kubepods"
@@ -54,34 +71,41 @@ class Watch:
             if not self.emptied and not _running(pods):
                 self.emptied = time.time()
 
-    def _api(self) -> None:
-        while not self._stop.wait(0.1):
-            try:
-                self._look()
-            except (RuntimeError, KeyError, ValueError):
-                continue
+    def _follow(self, take: Callable[[Any], None], *what: str) -> None:
+        process = self.lab.popen(
+            *self.lab.kubectl_argv("get", *what, "--watch", "-o", "json"), stdout=subprocess.PIPE
+        )
+        self._watches.append(process)
+        assert process.stdout is not None
+        lines: list[bytes] = []
+        for line in process.stdout:  # one indented object after the other
+            lines.append(line)
+            if line == b"}\n":
+                take(json.loads(b"".join(lines)))
+                lines.clear()
 
-    def _look(self) -> None:
-        node = self.lab.node_object(self.node.name)
+    def _node(self, node: Any) -> None:
         now, cordoned = time.time(), bool(node["spec"].get("unschedulable"))
         if cordoned and not self.cordoned:
             self.cordoned = now
         if self.cordoned and not cordoned and not self.uncordoned:
             self.uncordoned = now
-        runtime = node["status"]["nodeInfo"]["containerRuntimeVersion"]
-        if self.emptied and not self.back and runtime.startswith("containerd"):
-            self.back = time.time() if self._daemon_back() else 0.0
+        self._runtime = node["status"]["nodeInfo"]["containerRuntimeVersion"]
+        self._note_back()
 
-    def _daemon_back(self) -> bool:
-        field_selector = f"spec.nodeName={self.node.name}"
-        pods = self.lab.get(
-            "pods", "-n", "apps", "-l", "app=agent", "--field-selector", field_selector
-        )
-        statuses = [s for pod in pods["items"] for s in pod["status"].get("containerStatuses", [])]
-        return bool(statuses) and all(
-            s.get("ready") and s.get("containerID", "").startswith("containerd://")
-            for s in statuses
-        )
+    def _pod(self, pod: Any) -> None:
+        if pod["spec"].get("nodeName") == self.node.name:
+            statuses = pod["status"].get("containerStatuses", [])
+            self._daemons[pod["metadata"]["name"]] = bool(statuses) and all(
+                s.get("ready") and s.get("containerID", "").startswith("containerd://")
+                for s in statuses
+            )
+            self._note_back()
+
+    def _note_back(self) -> None:
+        there = bool(self._daemons) and all(self._daemons.values())
+        if self.emptied and not self.back and self._runtime.startswith("containerd") and there:
+            self.back = time.time()
 
 
 def _running(folder: Path) -> bool:

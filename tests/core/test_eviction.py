@@ -71,7 +71,13 @@ CASES = {
     "terminating": (pod(**LEAVING), PLAIN, Verdict.WAIT, ""),
     "terminating and unmanaged": (pod([], **LEAVING), PLAIN, Verdict.WAIT, ""),
     "terminating daemon": (pod(DAEMON, **LEAVING), PLAIN, Verdict.KEEP, ""),
-    "held by a finalizer only": (pod(status=ENDED, **LEAVING), PLAIN, Verdict.KEEP, ""),
+    "ended, its volumes perhaps not unmounted": (
+        pod(status=ENDED, **LEAVING), PLAIN, Verdict.WAIT, "",
+    ),
+    "held by a finalizer only": (
+        pod(status=ENDED, finalizers=["a/b"], **LEAVING), PLAIN, Verdict.KEEP, "",
+    ),
+    "finalizers, but it runs": (pod(finalizers=["a/b"], **LEAVING), PLAIN, Verdict.WAIT, ""),
     "ended but not deleted": (pod(status=ENDED), PLAIN, Verdict.EVICT, ""),
     "our canary": (pod([], labels={"unshim.dev/canary": "run"}), PLAIN, Verdict.KEEP, ""),
     "selected": (pod(labels={"app": "web"}), SELECT, Verdict.EVICT, ""),

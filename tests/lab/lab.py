@@ -192,10 +192,11 @@ class Lab:
         # ip(8) execs the command, so the pid is the command's own
         return subprocess.Popen(["ip", "netns", "exec", self.netns, *argv], **more)
 
+    def kubectl_argv(self, *args: str) -> list[str]:
+        return [str(builds.kubernetes() / "kubectl"), "--kubeconfig", str(self.kubeconfig), *args]
+
     def kubectl(self, *args: str, input: str | None = None, timeout: float = 120) -> str:
-        kubectl = str(builds.kubernetes() / "kubectl")
-        argv = [kubectl, "--kubeconfig", str(self.kubeconfig), *args]
-        return self.run(*argv, input=input, timeout=timeout).stdout
+        return self.run(*self.kubectl_argv(*args), input=input, timeout=timeout).stdout
 
     def get(self, *args: str) -> Any:
         return json.loads(self.kubectl("get", *args, "-o", "json"))

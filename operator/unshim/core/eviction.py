@@ -96,11 +96,15 @@ def _filters(
 
 
 def _ended(pod: Manifest) -> _Found | None:
-    """Finished, or deleted with every container ended: a finalizer may keep the object for long."""
+    """Finished, or deleted with every container ended and only finalizers keeping the object.
+
+    Without them the kubelet has volumes to unmount still, and the object to delete. Left to the new
+    kubelet, that holds up the DaemonSets' pods: old ones make 5 requests a second (kubeAPIQPS).
+    """
     if finished(pod):
         return Verdict.KEEP, "it has finished: none of its containers runs", ""
-    if _terminating(pod) and not may_run(pod):
-        return Verdict.KEEP, "its containers have ended; only the object remains", ""
+    if _terminating(pod) and not may_run(pod) and pod["metadata"].get("finalizers"):
+        return Verdict.KEEP, "its containers have ended; finalizers keep the object", ""
     return None
 
 

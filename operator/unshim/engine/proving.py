@@ -13,7 +13,7 @@ from unshim.engine.session import Session
 from unshim.engine.tools import Tools, Wait
 from unshim.errors import UndoFailed
 
-POLL_SECONDS = 0.2
+POLL_SECONDS = 0.1
 AGAIN_SECONDS = 0.05  # between readings of which each holds
 RESTORE_SECONDS = 300  # kubelet, CNI and pods must be back on Docker within this time
 
