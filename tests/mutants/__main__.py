@@ -68,7 +68,7 @@ FAULTS = (
     Fault(
         "let foreign containers pass the audit",
         "operator/unshim/core/facts.py",
-        'return tuple(c for c in self.containers if c.state == "running" and not c.kubernetes)',
+        "return tuple(c for c in self.containers if c.state in alive and not c.kubernetes)",
         "return ()",
         ("tests/audit", "tests/core"),
     ),
@@ -113,6 +113,13 @@ FAULTS = (
         "        return self.node.stamp is not None and self.node.stamp.migration == self.run\n",
         "        return self.node.unschedulable\n",
         EXPLORE,
+    ),
+    Fault(
+        "take a deleted canary for an ended one",
+        "operator/unshim/core/proof.py",
+        'canary.leaving not in facts["pod_uids"].split()',
+        "True",
+        ("tests/core/test_proof.py",),
     ),
     Fault(
         "confirm without proof",
