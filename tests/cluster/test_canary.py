@@ -122,14 +122,18 @@ def test_a_restarted_operator_goes_on(server: Server, cluster: KubernetesCluster
     assert PATH in server.objects
 
 
-def test_a_rejected_pod_is_replaced(server: Server, cluster: KubernetesCluster) -> None:
-    """The kubelet may turn a pinned pod away (no room): it is deleted and made anew."""
-    step(cluster)
-    server.objects[PATH]["status"] = {"phase": "Failed", "reason": "OutOfpods"}
-    assert "OutOfpods" in step(cluster).message
-    assert PATH not in server.objects
-    assert not step(cluster).leaving
-    assert PATH in server.objects
+def test_a_failed_pod_is_replaced(server: Server, api: Any) -> None:
+    """The kubelet may turn a pinned pod away (no room): it is deleted and made anew, in time."""
+    for seconds in (60, 0):
+        canaries = canary.Canaries(api, "unshim-system", again_seconds=seconds)
+        canaries.step("worker-1", "run-1", "image")
+        server.objects[PATH]["status"] = {"phase": "Failed", "reason": "OutOfpods"}
+        first = server.objects[PATH]["metadata"]["uid"]
+        assert "OutOfpods" in canaries.step("worker-1", "run-1", "image").message
+        assert (PATH in server.objects) is (seconds > 0), "a new one every poll helps nobody"
+        canaries.step("worker-1", "run-1", "image")
+        assert (server.objects[PATH]["metadata"]["uid"] == first) is (seconds > 0)
+        canaries.remove("run-1")
 
 
 def test_remove_is_idempotent(server: Server, cluster: KubernetesCluster) -> None:

@@ -8,6 +8,7 @@ lost, the canary runs once more. That it has ended, the node itself says (`node/
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -21,6 +22,7 @@ from unshim.errors import ClusterUnavailable, Forbidden
 CHECKS = ("pulled", "ran", "logged", "network", "exec", "terminated")
 WORD = "unshim-canary"
 TERMINATING = "the canary pod is terminating"
+AGAIN_SECONDS = 5.0  # between a canary that failed and the next one
 
 # Any image with a POSIX shell and one of nc, wget or python3 will do. The API server answers plain
 # HTTP on its TLS port with an HTTP error: proof of a round trip, without credentials.
@@ -48,10 +50,11 @@ while :; do sleep 60 & wait $!; done
 
 
 class Canaries:
-    """Canary pods, one per run, in one namespace."""
+    """Canary pods, one per run at a time, in one namespace."""
 
-    def __init__(self, api: Api, namespace: str) -> None:
-        self._api, self._namespace = api, namespace
+    def __init__(self, api: Api, namespace: str, again_seconds: float = AGAIN_SECONDS) -> None:
+        self._api, self._namespace, self._again_seconds = api, namespace, again_seconds
+        self._not_before: dict[str, float] = {}  # run -> when one that failed may be replaced
         self._guard = threading.Lock()
         self._deleted: dict[str, CanaryResult] = {}  # run -> all it had shown before it was deleted
 
@@ -64,15 +67,20 @@ class Canaries:
         pod = expect(reply, f"read canary pod {self._namespace}/{name(run)}").body
         if pod["metadata"].get("deletionTimestamp"):
             return shown or _waiting(TERMINATING)
-        if shown or _rejected(pod):
+        if shown:  # an earlier deletion had failed
             pods.delete_canary(self._api, pod)
-            return shown or _waiting(_why(pod))
-        return self._look(pod, run)
+            return shown
+        if not _failed(pod):
+            return self._look(pod, run)
+        if time.monotonic() >= self._not_before.get(run, 0.0):
+            pods.delete_canary(self._api, pod)
+        return _waiting(_why(pod))
 
     def remove(self, run: str) -> None:
         """Leave nothing of the run's canary behind."""
         with self._guard:
             self._deleted.pop(run, None)
+            self._not_before.pop(run, None)
         reply = self._api.get(self._path(run))
         if reply.status == 404:
             return
@@ -89,6 +97,7 @@ class Canaries:
         reply = self._api.post(path, manifest(node, run, image, self._namespace))
         if reply.status != 409:  # 409: another thread of ours made it
             expect(reply, f"create canary pod {self._namespace}/{name(run)}")
+        self._not_before[run] = time.monotonic() + self._again_seconds
         return _waiting("the canary pod was created")
 
     def _look(self, pod: Mapping[str, Any], run: str) -> CanaryResult:
@@ -205,8 +214,8 @@ def _container(pod: Mapping[str, Any]) -> Mapping[str, Any]:
     return statuses[0] if statuses else {}
 
 
-def _rejected(pod: Mapping[str, Any]) -> bool:
-    """The kubelet turned the pod away or evicted it: only a new one can run."""
+def _failed(pod: Mapping[str, Any]) -> bool:
+    """It could not start, or the kubelet turned it away or evicted it: only a new one can run."""
     return (pod.get("status") or {}).get("phase") in ("Failed", "Succeeded")
 
 
