@@ -198,7 +198,8 @@ def operator_node(node: NodeView, survey: Survey) -> Iterator[Hit]:
     BLOCKER,
     title="Another run on this node has not ended",
     why="Two runs on one node would undo each other's changes.",
-    fix="Let the other run end, or roll it back: `unshim journal NODE` shows where it stands.",
+    fix="`unshim journal NODE` shows where it stands. Let it end, take it up with `unshim migrate "
+    "NODE`, or take it back with `unshim rollback NODE`.",
     firm=True,
 )
 def unfinished_run(node: NodeView, survey: Survey) -> Iterator[Hit]:
