@@ -58,7 +58,7 @@ class Server:
     admission: str = "v1"
     logs: dict[str, str] = field(default_factory=dict)  # pod name -> log
     exec_output: str = "unshim-canary\n"
-    graceful: bool = False  # deleted pods stay, terminating, until `reap`
+    graceful: bool = False  # deleted pods stay, terminating
     version: int = 100
     guard: threading.RLock = field(default_factory=threading.RLock)
 
@@ -76,12 +76,6 @@ class Server:
 
     def count(self, method: str, part: str) -> int:
         return sum(1 for m, path, _ in self.requests if m == method and part in path)
-
-    def reap(self) -> None:
-        """What the kubelet does when containers have ended."""
-        for path, body in list(self.objects.items()):
-            if body["metadata"].get("deletionTimestamp"):
-                del self.objects[path]
 
     def remove(self, path: str, *, at_once: bool = False) -> None:
         body = self.objects[path]

@@ -97,7 +97,8 @@ class Canaries:
         reply = self._api.post(path, manifest(node, run, image, self._namespace))
         if reply.status != 409:  # 409: another thread of ours made it
             expect(reply, f"create canary pod {self._namespace}/{name(run)}")
-        self._not_before[run] = time.monotonic() + self._again_seconds
+        with self._guard:
+            self._not_before[run] = time.monotonic() + self._again_seconds
         return _waiting("the canary pod was created")
 
     def _look(self, pod: Mapping[str, Any], run: str) -> CanaryResult:

@@ -16,10 +16,10 @@ import tarfile
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from unshim.core.edits.registry_hosts import CONTAINERD_CERTS
 from unshim.core.steps import FileChange, FileStep, Playbook, ScriptStep
 
 BASE = "/var/lib/unshim"
-REGISTRIES = "/etc/containerd/certs.d"
 
 _RUN = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 _ARGUMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,63}")
@@ -180,7 +180,7 @@ def resolve_script(variables: Mapping[str, str], hosts: Sequence[FileChange], re
     rows = [
         f"{base64.b64encode((change.after or '').encode()).decode()} {place}"
         for change in hosts
-        if (place := change.path.removeprefix(f"{REGISTRIES}/")) != change.path
+        if (place := change.path.removeprefix(f"{CONTAINERD_CERTS}/")) != change.path
     ]
     return environment({**variables, "UNSHIM_HOSTS": "\n".join(rows)}) + resolve
 

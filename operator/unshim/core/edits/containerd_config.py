@@ -23,12 +23,12 @@ from unshim.core.edits import (
     toml_text,
 )
 from unshim.core.edits.docker_settings import Translation
+from unshim.core.edits.registry_hosts import CONTAINERD_CERTS
 from unshim.core.facts import NodeFacts
 from unshim.core.options import Options
 from unshim.core.steps import FileChange
 from unshim.errors import UnsupportedNode
 
-CERTS_D = "/etc/containerd/certs.d"
 _HEADER = "# Written by unshim when this node moved from Docker Engine to containerd.\n\n"
 #: Version assumed where containerd is yet to be installed: the settings of 1.6 suit 1.7 and 2.x.
 _ASSUMED = (1, 6)
@@ -77,7 +77,7 @@ def wanted(facts: NodeFacts, found: Mapping[str, Any]) -> dict[str, Any]:
     document.set_default("snapshotter", docker.snapshotter)
     _runtimes(facts, docker, document)
     document.set_cni(_cni(facts))
-    document.set_registry({"config_path": CERTS_D})
+    document.set_registry({"config_path": CONTAINERD_CERTS})
     document.set_downloads(docker.max_concurrent_downloads, version(facts))
     return document.rendered()
 
