@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 from tests.lab import Lab
 from tests.lab.nodes import Node
@@ -18,10 +19,23 @@ from unshim.ports import Completed
 
 LEFTOVERS = """
 ctr -n k8s.io containers ls -q
+ctr -n k8s.io tasks ls -q
+ls -d /run/netns/cni-*
 for lease in /var/lib/cni/networks/*/[0-9]*; do
     id=$(head -n 1 "$lease" | tr -d '\\r')
     [ -d "/var/lib/docker/containers/$id" ] || echo "$lease $id"
 done
+"""
+
+
+#: A program that is slow at its start, and says what it has begun.
+SLOW = """#!/bin/sh
+case "$*$CNI_COMMAND" in
+*create*) bundle=$(printf '%s\\n' "$@" | grep -x -A 1 -e --bundle | tail -n 1)
+    grep -o 'container-type":"[a-z]*' "$bundle/config.json" >>/run/slow; sleep 3 ;;
+ADD) echo network >>/run/slow; sleep 3 ;;
+esac
+exec {real} "$@"
 """
 
 
@@ -81,6 +95,24 @@ class Transaction:
     def await_event(self, word: str, seconds: float = 120) -> None:
         """Until the journal holds the word, such as `started stop-docker`, or `end`."""
         wait(lambda: word in self.events(), seconds, f"{word!r} in the journal", every=0.02)
+
+    @contextmanager
+    def slow(self, program: str) -> Iterator[None]:
+        """While inside, each container's runc, or each pod's network, takes 3 s."""
+        real = {"runc": "/usr/sbin/runc", "bridge": "/usr/lib/cni/bridge"}[program]
+        put = "/usr/local/sbin/runc" if program == "runc" else real
+        self.node.exec(f"rm -f /run/slow; cp -a {real} {real}.fast && cat >{put}.new && "
+                       f"chmod 755 {put}.new && mv {put}.new {put}",
+                       input=SLOW.format(real=f"{real}.fast"))  # fmt: skip
+        try:
+            yield
+        finally:
+            self.node.exec(f"rm -f {put}; mv {real}.fast {real}")
+
+    def await_slow(self, what: str) -> None:
+        """Until such a program has begun with what: `sandbox`, `container`, `network`."""
+        asked = f"grep -q {what}$ /run/slow"
+        wait(lambda: self.node.exec(asked, check=False).returncode == 0, 60, f"a {what}")
 
     def await_ended(self, verdict: str) -> None:
         self.await_event("end")

@@ -86,6 +86,22 @@ def test_a_rollback_in_the_middle_of_the_switch(run: Transaction) -> None:
     run.assert_as_before()
 
 
+@pytest.mark.parametrize(
+    ("program", "what"), [("bridge", "network"), ("runc", "sandbox"), ("runc", "container")]
+)
+def test_a_pod_that_is_being_started_does_not_outlive_the_rollback(
+    run: Transaction, program: str, what: str
+) -> None:
+    """The kubelet's last request is still under way in containerd when everything is undone."""
+    with run.slow(program):
+        run.switch()
+        run.await_event("done start-kubelet")
+        run.await_slow(what)
+        run.verb("rollback", "Asked")
+        run.await_ended("rolled-back Asked")
+    run.assert_as_before()
+
+
 def test_a_power_cut_in_the_rollback_is_taken_up_at_boot(run: Transaction) -> None:
     """An undo that was cut off goes on from its journal."""
     run.switch()

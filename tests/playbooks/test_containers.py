@@ -35,19 +35,26 @@ stop)
 esac
 """
 
-#: Understands `-n k8s.io containers ls -q|info ID|rm ID` and `… tasks rm -f ID`. `vanishes` is
-#: listed and gone when it is to be removed; as it goes, `late` comes.
+#: Understands `-n k8s.io containers ls -q|info ID|rm ID|create --config FILE ID` and
+#: `… tasks ls -q|rm -f ID`. `vanishes` is listed and gone when it is to be removed; as it goes,
+#: `late` comes. `alone` is a task without container, and cannot be removed without one.
 CTR = r"""#!/bin/sh
 list=$(dirname "$0")/containers
 drop() { grep -v "^$1$" "$list" >"$list.new" || :; mv "$list.new" "$list"; }
 case "$3 $4 $5" in
-"containers ls -q") cat "$list" ;;
+"containers ls -q") grep -v '^alone$' "$list" || : ;;
+"tasks ls -q") cat "$list" ;;
+"containers info alone") [ -e "$list.made" ] ;;
+"containers create --config") [ "$7" != alone ] || touch "$list.made" ;;
+"tasks rm -f") [ "$6" != alone ] || [ ! -e "$list.made" ] || drop alone ;;
+"containers rm alone") echo "not found" >&2; exit 1 ;;
 "containers rm vanishes") drop vanishes; echo late >>"$list"; echo "not found" >&2; exit 1 ;;
 "containers rm stays") echo "container stays is busy" >&2; exit 1 ;;
 "containers rm"*) drop "$5" ;;
 esac
 """
 YES = "#!/bin/sh\nexit 0\n"
+SAYS = '#!/bin/sh\necho "$(basename "$0") $*" >>"$(dirname "$0")/calls"\n'
 
 
 def test_only_containers_of_kubernetes_are_stopped(tmp_path: Path) -> None:
@@ -80,11 +87,62 @@ def test_a_container_that_stays_fails_the_way_back_in_its_own_words(tmp_path: Pa
     assert (tmp_path / "containers").read_text() == "stays\n"
 
 
-def _undo_start(folder: Path) -> subprocess.CompletedProcess[str]:
-    commands = {"ctr": CTR, "systemctl": YES, "crictl": YES, "sleep": YES}
+def test_a_task_without_a_container_is_ended_too(tmp_path: Path) -> None:
+    """containerd removes a container's record before it has ended its task."""
+    (tmp_path / "containers").write_text("alone\n")
+    done = _undo_start(tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "containers").read_text() == ""
+
+
+def test_requests_under_way_end_before_anything_is_removed(tmp_path: Path) -> None:
+    """A container that the old request makes after the sweep would run beside Docker's."""
+    (tmp_path / "containers").write_text("here\n")
+    done = _undo_start(tmp_path, systemctl=SAYS, crictl=SAYS)
+    assert done.returncode == 0, done.stderr
+    calls = [line.split()[:2] for line in (tmp_path / "calls").read_text().splitlines()]
+    assert calls == [["systemctl", "restart"], ["crictl", "-r"], ["crictl", "-r"]]
+
+
+def test_addresses_of_the_pod_network_since_the_switch_are_freed(tmp_path: Path) -> None:
+    """Not those of another network, nor one that was left over before."""
+    pods, other = tmp_path / "cni" / "pods", tmp_path / "cni" / "other"
+    for name in (pods / "10.0.0.2", pods / "fd00::2", pods / "lock", other / "10.1.0.2"):
+        name.parent.mkdir(parents=True, exist_ok=True)
+        name.write_text("id\r\neth0")
+    (tmp_path / "units").mkdir()
+    os.utime(tmp_path / "units", (1000, 1000))
+    (pods / "10.0.0.1").write_text("older\r\neth0")
+    os.utime(pods / "10.0.0.1", (900, 900))
+    (tmp_path / "pod-networks").write_text(f"{pods}\n")
+    (tmp_path / "containers").write_text("")
+    done = _undo_start(tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in pods.iterdir()) == ["10.0.0.1", "lock"]
+    assert (other / "10.1.0.2").exists()
+
+
+def test_network_namespaces_without_a_process_go(tmp_path: Path) -> None:
+    """Those of requests that were cut off. One in use is somebody's, whatever its name."""
+    (tmp_path / "units").mkdir()
+    os.utime(tmp_path / "units", (1000, 1000))
+    (tmp_path / "netns").mkdir()
+    (tmp_path / "netns" / "cni-unused").touch()
+    (tmp_path / "netns" / "mine").touch()
+    (tmp_path / "netns" / "cni-used").symlink_to("/proc/self/ns/net")
+    (tmp_path / "containers").write_text("")
+    done = _undo_start(tmp_path)
+    assert done.returncode == 0, done.stderr
+    left = sorted(path.name for path in (tmp_path / "netns").iterdir())
+    assert left == ["cni-used", "mine"]
+
+
+def _undo_start(folder: Path, **instead: str) -> subprocess.CompletedProcess[str]:
+    commands = {"ctr": CTR, "systemctl": YES, "crictl": YES, "sleep": YES, **instead}
     variables = {"UNSHIM_BOOTING": "", "UNSHIM_CRI_SOCKET": "/run/containerd/containerd.sock"}
     text = _step("start-containerd").undo
     assert text
+    text = text.replace("/run/netns", str(folder / "netns"))  # never this machine's own
     return _run(folder, text, commands, UNSHIM_RUN_DIR=str(folder), **variables)
 
 

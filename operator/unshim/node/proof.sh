@@ -8,6 +8,12 @@ epoch() { [ -n "$1" ] && date -d "$1" +%s 2>/dev/null; }
 # one line for each process of a pod (and for each hierarchy of cgroup v1)
 cgroups() { cat /proc/[0-9]*/cgroup 2>/dev/null | grep -e kubepods -e ':cri-containerd:'; }
 
+# shims NAMESPACE: how many of its pods or containers have one, whether containerd answers or not
+shims() {
+  cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\0' '\n' |
+    awk -v of="$1" 'last == "-namespace" && $0 == of { n++ } { last = $0 } END { print n + 0 }'
+}
+
 # A pod that was deleted a moment ago is waited for here: asking again over SSH takes longer.
 gone=$(printf '%s' "${UNSHIM_LEAVING:-}" | sed 's/[-_]/[-_]/g')
 tries=40
@@ -64,6 +70,7 @@ if tasks=$(timeout 5 ctr --address "$socket" -n k8s.io tasks ls -q 2>/dev/null);
   say ctr_tasks "$(printf '%s\n' "$tasks" | grep -c .)"
 else
   say socket_server none
+  say ctr_tasks "$(shims k8s.io)"
 fi
 
 # `docker ps` would wake Docker through its socket, so it is asked only when it runs anyway.
@@ -71,8 +78,7 @@ if [ "$(active docker.service)" = yes ]; then
   say docker_kubernetes "$(timeout 10 docker ps -q --filter label=io.kubernetes.docker.type 2>/dev/null |
     wc -l | tr -d ' ')"
 fi
-say moby_shims "$(cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\0' '\n' |
-  awk 'last == "-namespace" && $0 == "moby" { n++ } { last = $0 } END { print n + 0 }')"
+say moby_shims "$(shims moby)"
 
 # Where the pods' processes really are: a driver mismatch shows in the shape of these paths, and a
 # pod whose uid stands in none of them has no process left.
