@@ -211,6 +211,37 @@ def test_a_new_drain_goes_on_where_the_old_one_was_lost() -> None:
     assert again.pass_once("worker-1", NOW).done
 
 
+def test_a_pod_that_comes_back_is_let_be() -> None:
+    """Its template names the node, or tolerates the cordon: it would come back forever."""
+    cluster = world("a", "b")
+    cluster.answers["b"] = lambda: BLOCKED
+    mine = drain(cluster)
+    mine.pass_once("worker-1", NOW)
+    cluster.pods["again"] = pod("again")
+    waits = mine.pass_once("worker-1", NOW)
+    assert (waits.done, waits.pending) == (False, 1), "the one that was there still has to leave"
+    cluster.pods.pop("b")
+    last = mine.pass_once("worker-1", NOW)
+    assert last.done
+    assert "back despite the cordon, to restart with the runtime: shop/again" in last.message
+    assert cluster.asked == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    "owners", [[], [{"kind": "ReplicaSet", "name": "other", "controller": True}]]
+)
+def test_a_pod_that_lands_late_leaves_too(owners: list[dict[str, Any]]) -> None:
+    """Bound just before the cordon, or while somebody had lifted it."""
+    cluster = world("a")
+    cluster.pods["bare"] = pod("bare", ownerReferences=[])
+    mine = drain(cluster, force=True)
+    mine.pass_once("worker-1", NOW)
+    cluster.pods["late"] = pod("late", ownerReferences=owners)
+    assert not mine.pass_once("worker-1", NOW).done
+    assert mine.pass_once("worker-1", NOW).done
+    assert cluster.asked[-1] == "late"
+
+
 def test_many_pods_are_evicted_over_several_passes() -> None:
     """A pass stays short however many pods there are."""
     cluster = world(*(f"p{index:03}" for index in range(150)))

@@ -1,5 +1,7 @@
 """One drain: short passes of evictions, each pod on its own, until nothing evictable runs.
 
+A pod that comes back despite the cordon is let be.
+
 Losing this object loses only the pauses between tries: the next pass asks the cluster anew.
 """
 
@@ -49,6 +51,8 @@ class Drain:
         self._not_before: dict[str, datetime] = {}  # pod uid -> next try
         self._held_by: dict[str, str] = {}  # pod uid -> what holds it up
         self._daemon_sets: dict[str, bool] = {}  # "namespace/name" -> exists
+        self._known: dict[str, str] = {}  # uid of each pod that has to leave -> its controller
+        self._back: Sequence[Judgement] = ()
         self._total = 0
         self._begun = False
 
@@ -72,7 +76,20 @@ class Drain:
         pods = self._cluster.pods_on(node, cached=cached)
         verdicts = eviction.judge(pods, self._options, self.orphans(pods))
         self._refuse(node, [j for j in verdicts if j.verdict is Verdict.REFUSE])
-        return [j for j in verdicts if j.verdict in (Verdict.EVICT, Verdict.WAIT)]
+        self._back = [j for j in verdicts if j.verdict is Verdict.EVICT and self._came_back(j)]
+        leaving = [j for j in verdicts if j.verdict in (Verdict.EVICT, Verdict.WAIT)]
+        leaving = [j for j in leaving if j not in self._back]
+        self._known |= {j.uid: _controller(j) for j in leaving}
+        return leaving
+
+    def _came_back(self, judgement: Judgement) -> bool:
+        """Its controller puts pods here whatever the cordon says, and would do so forever.
+
+        By `nodeName` in its template, or by tolerating the taint node.kubernetes.io/unschedulable.
+        kubectl drain does not wait for such pods either: they restart with the runtime.
+        """
+        controller = _controller(judgement)
+        return judgement.uid not in self._known and controller in {*self._known.values()} - {""}
 
     def orphans(self, pods: Sequence[Manifest]) -> frozenset[str]:
         """DaemonSets that own a pod here and are gone. Existence is asked for once per drain."""
@@ -142,7 +159,10 @@ class Drain:
 
     def _state(self, leaving: Sequence[Judgement]) -> DrainState:
         if not leaving:
-            return DrainState(done=True, total=self._total)
+            back = _listed([j.key for j in self._back])
+            more = f"; back despite the cordon, to restart with the runtime: {back}" if back else ""
+            left = f"every evictable pod has left{more}"
+            return DrainState(done=True, message=left, total=self._total)
         held = Counter(self._held_by[j.uid] for j in leaving if j.uid in self._held_by)
         names = _listed([self._named(j) for j in leaving])
         many = "1 pod has" if len(leaving) == 1 else f"{len(leaving)} pods have"
@@ -157,6 +177,12 @@ class Drain:
     def _named(self, judgement: Judgement) -> str:
         held = self._held_by.get(judgement.uid)
         return f"{judgement.key} (held by {held})" if held else judgement.key
+
+
+def _controller(judgement: Judgement) -> str:
+    """`namespace/kind/name`; empty for a pod without one."""
+    owner = eviction.owner(judgement.pod)
+    return f"{judgement.pod['metadata']['namespace']}/{owner.kind}/{owner.name}" if owner else ""
 
 
 def _budget(budget: Manifest) -> str:

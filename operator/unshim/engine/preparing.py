@@ -108,6 +108,6 @@ def drain(tools: Tools, session: Session, view: View, _: Decision) -> Wait | Non
     if state.done:
         session.drained = True
         session.reached |= {"Drained"}
-        telling.event(tools, session, view.node, "Drained", "every evictable pod has left")
+        telling.event(tools, session, view.node, "Drained", state.message)
         return None
     return Wait(0.5, state.message)
