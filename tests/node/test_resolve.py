@@ -22,8 +22,8 @@ echo "$1 $2 $3 $image proxy=${HTTPS_PROXY:-}" >>"$(dirname "$0")/asked"
 case $image in
 *good*) printf '{\n   "schemaVersion": 2,\n "config": {}}' ;;
 *old*) printf '{\n   "schemaVersion": 1,\n   "name": "x"}' ;;
-*private*) echo "pull access denied: 401 Unauthorized" >&2; exit 1 ;;
-*) echo "trying next host" >&2; echo "ctr: $image: not found" >&2; exit 1 ;;
+*private*) echo "unexpected status code https://r/v2/p: 403 Forbid" >&2; exit 1 ;;
+*) echo "trying next host" >&2; echo "ctr: $image@sha256:8401c: not found" >&2; exit 1 ;;
 esac
 """
 IMAGES = ("r/good:1", "r/old:1", "r/private:1", "r/gone:1")
@@ -65,7 +65,7 @@ def test_only_what_cannot_be_had_is_named(folder: Path) -> None:
     """The registry's own words; one that wants a pull secret is there; schema 1 is told apart."""
     assert ask(folder) == {
         "r/old:1": "the registry has it as schema 1 only",
-        "r/gone:1": "ctr: r/gone:1: not found",
+        "r/gone:1": "ctr: r/gone:1@sha256:8401c: not found",
     }
 
 
