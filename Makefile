@@ -30,7 +30,7 @@ unit: setup ## Every test that needs no cluster
 
 lab-test: setup ## Every test on the real cluster (root)
 	@trap '$(LAB) down --name test' EXIT; $(LAB) up --name test && \
-		UNSHIM_LAB=test $(PY) -m pytest -v -m lab
+		UNSHIM_LAB=test $(PY) -m pytest -v -m lab --durations=40
 
 test: check unit ## Everything; without root the lab is left out, and that is said
 ifeq ($(IS_ROOT),0)
