@@ -168,8 +168,13 @@ def _refuses_its_own_node(lab: Lab, before: Seen) -> None:
 
 
 def _takes_back(lab: Lab, desk: Path, before: Seen) -> None:
-    """The example that asks for it: the node is as it was."""
+    """The example that asks for it, and the operator's pod dies meanwhile: the node is as it was."""
     _shell(lab, desk, "kubectl apply -f examples/rollback.yaml")
+    lab.wait(lambda: unshim.status(lab, NODE)["phase"] != "Succeeded", 60, "the way back to begin")
+    (pod,) = _pods(lab)
+    name = pod["metadata"]["name"]
+    lab.kubectl("delete", "pod", "-n", SPACE, name, "--force", "--grace-period=0")
+    assert unshim.status(lab, NODE)["phase"] != "RolledBack", "it dies in the middle"
     lab.wait(lambda: unshim.status(lab, NODE)["phase"] == "RolledBack", 300, "the way back")
     observing.assert_same(before, observing.see(lab, NODE))
     observing.wait_serves(lab, NODE, "docker://")
