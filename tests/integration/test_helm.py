@@ -168,7 +168,7 @@ def _refuses_its_own_node(lab: Lab, before: Seen) -> None:
 
 
 def _takes_back(lab: Lab, desk: Path, before: Seen) -> None:
-    """The example that asks for it, and the operator's pod dies meanwhile: the node is as it was."""
+    """The example that asks for it; the operator's pod dies meanwhile. The node is as it was."""
     _shell(lab, desk, "kubectl apply -f examples/rollback.yaml")
     lab.wait(lambda: unshim.status(lab, NODE)["phase"] != "Succeeded", 60, "the way back to begin")
     (pod,) = _pods(lab)
