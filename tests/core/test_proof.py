@@ -109,9 +109,12 @@ def test_what_the_node_object_gives_away(change: dict[str, Any], failing: str) -
     assert bad(proof.judge_cluster(BEFORE, reading)) == [failing]
 
 
+ECHO = ("node.kubernetes.io/not-ready=:NoExecute", *BEFORE.taints)
+
+
 def test_the_echo_of_not_ready_is_not_waited_for() -> None:
     """The node says that it is Ready; the node controller only follows."""
-    late = replace(NODE, taints=("node.kubernetes.io/not-ready=:NoExecute", *BEFORE.taints))
+    late = replace(NODE, taints=ECHO)
     assert bad(proof.judge_cluster(BEFORE, replace(READING, node=late))) == []
 
 
@@ -248,6 +251,8 @@ def test_the_way_back_is_proven_too(change: dict[str, str], failing: list[str]) 
     )
     assert bad(proof.judge_cluster(BEFORE, reading)) == []
     assert bad(proof.judge_node(BEFORE, reading, {**RESTORED, **change}, None)) == failing
+    late = replace(reading, node=replace(reading.node, taints=ECHO))
+    assert bad(proof.judge_cluster(BEFORE, late)) == ["taints"], "as it was means without it"
 
 
 def test_the_old_cri_dockerd_endpoint_must_be_back() -> None:

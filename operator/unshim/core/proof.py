@@ -92,7 +92,7 @@ def judge_cluster(before: Baseline, reading: Reading) -> tuple[Check, ...]:
         _containers(reading),
         _back(before, reading),
         _allocatable(before, node),
-        _tainted(before, node),
+        _tainted(before, reading),
     )
 
 
@@ -181,14 +181,15 @@ def _allocatable(before: Baseline, node: Node) -> Check:
     return _check("allocatable", not changed, _some(changed))
 
 
-def _tainted(before: Baseline, node: Node) -> Check:
-    """The node controller takes `not-ready` back up to 5 s after the node; Ready is asked itself.
+def _tainted(before: Baseline, reading: Reading) -> Check:
+    """The node controller takes `not-ready` back up to 5 s after the node itself.
 
+    The switch does not wait for that, Ready is asked; a node that is called restored has it gone.
     Those of other conditions (disk pressure, …) are new trouble.
     """
-    new = sorted(
-        taint for taint in {*_taints(node)} - {*before.taints} if not taint.startswith(_ECHO)
-    )
+    new = sorted({*_taints(reading.node)} - {*before.taints})
+    if reading.runtime == CONTAINERD:
+        new = [taint for taint in new if not taint.startswith(_ECHO)]
     return _check("taints", not new, f"new since the run began: {_some(new)}")
 
 
