@@ -51,7 +51,8 @@ class Drain:
         self._not_before: dict[str, datetime] = {}  # pod uid -> next try
         self._held_by: dict[str, str] = {}  # pod uid -> what holds it up
         self._daemon_sets: dict[str, bool] = {}  # "namespace/name" -> exists
-        self._known: dict[str, str] = {}  # uid of each pod that has to leave -> its controller
+        self._known: set[str] = set()  # uids of pods that have to leave
+        self._emptied: set[str] = set()  # their controllers
         self._back: Sequence[Judgement] = ()
         self._total = 0
         self._begun = False
@@ -76,10 +77,11 @@ class Drain:
         pods = self._cluster.pods_on(node, cached=cached)
         verdicts = eviction.judge(pods, self._options, self.orphans(pods))
         self._refuse(node, [j for j in verdicts if j.verdict is Verdict.REFUSE])
-        self._back = [j for j in verdicts if j.verdict is Verdict.EVICT and self._came_back(j)]
-        leaving = [j for j in verdicts if j.verdict in (Verdict.EVICT, Verdict.WAIT)]
-        leaving = [j for j in leaving if j not in self._back]
-        self._known |= {j.uid: _controller(j) for j in leaving}
+        present = [j for j in verdicts if j.verdict in (Verdict.EVICT, Verdict.WAIT)]
+        self._back = [j for j in present if self._came_back(j)]
+        leaving = [j for j in present if not self._came_back(j)]
+        self._known |= {j.uid for j in leaving}
+        self._emptied |= {_controller(j) for j in leaving} - {""}
         return leaving
 
     def _came_back(self, judgement: Judgement) -> bool:
@@ -88,8 +90,8 @@ class Drain:
         By `nodeName` in its template, or by tolerating the taint node.kubernetes.io/unschedulable.
         kubectl drain does not wait for such pods either: they restart with the runtime.
         """
-        controller = _controller(judgement)
-        return judgement.uid not in self._known and controller in {*self._known.values()} - {""}
+        new = judgement.verdict is Verdict.EVICT and judgement.uid not in self._known
+        return new and _controller(judgement) in self._emptied
 
     def orphans(self, pods: Sequence[Manifest]) -> frozenset[str]:
         """DaemonSets that own a pod here and are gone. Existence is asked for once per drain."""
