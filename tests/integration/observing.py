@@ -69,7 +69,7 @@ def serves(lab: Lab, name: str, runtime: str, since: str = "") -> bool:
     except RuntimeError:
         return False  # the API server is not there at this moment
     info: str = node["status"]["nodeInfo"]["containerRuntimeVersion"]
-    on = all(_on_runtime(pod, runtime) for pod in pods)
+    on = all(on_runtime(pod, runtime) for pod in pods)
     return ready(node) and renewed > since and info.startswith(runtime) and on and bool(pods)
 
 
@@ -85,7 +85,8 @@ def ready(thing: Mapping[str, Any]) -> bool:
     return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
 
 
-def _on_runtime(pod: Mapping[str, Any], runtime: str) -> bool:
+def on_runtime(pod: Mapping[str, Any], runtime: str) -> bool:
+    """Ready, with every container on that runtime."""
     statuses = pod["status"].get("containerStatuses", [])
     ids = [status.get("containerID", "") for status in statuses]
     return ready(pod) and bool(ids) and all(one.startswith(runtime) for one in ids)

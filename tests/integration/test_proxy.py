@@ -15,7 +15,6 @@ from tests.integration import observing
 from tests.integration.observing import MARKS
 from tests.integration.scenes import DELETE, IMAGE, NODE, deployment, objects
 from tests.lab import Lab, network, proxy
-from tests.lab.shells import run
 
 pytestmark = MARKS
 
@@ -48,7 +47,7 @@ def seen(lab: Lab, tmp_path: Path) -> Iterator[Path]:
 
 def _registry_is_out_of_reach(lab: Lab, verb: str) -> None:
     rule = ["-d", network.HOST, "-p", "tcp", "--dport", "5000", "-j", "REJECT"]
-    run(["ip", "netns", "exec", lab.node(NODE).netns, "iptables", verb, "OUTPUT", *rule])
+    lab.node(NODE).iptables(verb, "OUTPUT", *rule)
 
 
 def _tell_docker(lab: Lab, script: str, text: str) -> None:
@@ -78,6 +77,4 @@ def test_containerd_pulls_through_the_proxy_that_docker_has(lab: Lab, seen: Path
 
 def _runs_on_containerd(lab: Lab) -> bool:
     pods = lab.get("pods", "-n", "apps", "-l", "app=pulls")["items"]
-    ids = [s.get("containerID", "") for p in pods if observing.ready(p)
-           for s in p["status"]["containerStatuses"]]  # fmt: skip
-    return bool(ids) and all(name.startswith("containerd://") for name in ids)
+    return bool(pods) and all(observing.on_runtime(pod, "containerd://") for pod in pods)

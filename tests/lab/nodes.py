@@ -139,13 +139,14 @@ class Node:
     def block_ssh(self) -> None:
         """Drop every packet of port 22, open connections too."""
         for chain, port in (("INPUT", "--dport"), ("OUTPUT", "--sport")):
-            self._iptables("-I", chain, "-p", "tcp", port, "22", "-j", "DROP")
+            self.iptables("-I", chain, "-p", "tcp", port, "22", "-j", "DROP")
 
     def unblock_ssh(self) -> None:
         for chain, port in (("INPUT", "--dport"), ("OUTPUT", "--sport")):
-            self._iptables("-D", chain, "-p", "tcp", port, "22", "-j", "DROP")
+            self.iptables("-D", chain, "-p", "tcp", port, "22", "-j", "DROP")
 
-    def _iptables(self, *args: str) -> None:
+    def iptables(self, *args: str) -> None:
+        """In the node's network namespace."""
         run(["ip", "netns", "exec", self.netns, "iptables", *args])
 
     # -- looking ------------------------------------------------------------------------------
