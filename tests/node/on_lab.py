@@ -100,14 +100,13 @@ class Transaction:
     def slow(self, program: str) -> Iterator[None]:
         """While inside, each container's runc, or each pod's network, takes 3 s."""
         real = {"runc": "/usr/sbin/runc", "bridge": "/usr/lib/cni/bridge"}[program]
-        put = "/usr/local/sbin/runc" if program == "runc" else real
-        self.node.exec(f"rm -f /run/slow; cp -a {real} {real}.fast && cat >{put}.new && "
-                       f"chmod 755 {put}.new && mv {put}.new {put}",
-                       input=SLOW.format(real=f"{real}.fast"))  # fmt: skip
+        put = f"cat >{real}.new && chmod 755 {real}.new && mv {real}.new {real}"
+        kept = f"rm -f /run/slow; cp -a {real} {real}.fast"
+        self.node.exec(f"{kept} && {put}", input=SLOW.format(real=f"{real}.fast"))
         try:
             yield
         finally:
-            self.node.exec(f"rm -f {put}; mv {real}.fast {real}")
+            self.node.exec(f"mv {real}.fast {real}")
 
     def await_slow(self, what: str) -> None:
         """Until such a program has begun with what: `sandbox`, `container`, `network`."""

@@ -7,6 +7,8 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
+import pytest
+
 from unshim import playbooks
 from unshim.core.steps import ScriptStep
 
@@ -70,9 +72,16 @@ def test_only_containers_of_kubernetes_are_stopped(tmp_path: Path) -> None:
     assert sorted(stopped) == ["aaa", "bbb"]
 
 
-def test_containers_that_go_or_come_meanwhile_do_not_stop_the_way_back(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "there",
+    [
+        pytest.param("here\nvanishes\nand-this\n", id="some go or come meanwhile"),
+        pytest.param("alone\n", id="a task that has lost its container"),
+    ],
+)
+def test_nothing_of_kubernetes_is_left_in_containerd(tmp_path: Path, there: str) -> None:
     """containerd ends the stopped kubelet's last requests beside us (seen on the lab)."""
-    (tmp_path / "containers").write_text("here\nvanishes\nand-this\n")
+    (tmp_path / "containers").write_text(there)
     done = _undo_start(tmp_path)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "containers").read_text() == ""
@@ -85,14 +94,6 @@ def test_a_container_that_stays_fails_the_way_back_in_its_own_words(tmp_path: Pa
     assert done.returncode == 1
     assert "container stays is busy" in done.stderr
     assert (tmp_path / "containers").read_text() == "stays\n"
-
-
-def test_a_task_without_a_container_is_ended_too(tmp_path: Path) -> None:
-    """containerd removes a container's record before it has ended its task."""
-    (tmp_path / "containers").write_text("alone\n")
-    done = _undo_start(tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert (tmp_path / "containers").read_text() == ""
 
 
 def test_requests_under_way_end_before_anything_is_removed(tmp_path: Path) -> None:
@@ -110,12 +111,10 @@ def test_addresses_of_the_pod_network_since_the_switch_are_freed(tmp_path: Path)
     for name in (pods / "10.0.0.2", pods / "fd00::2", pods / "lock", other / "10.1.0.2"):
         name.parent.mkdir(parents=True, exist_ok=True)
         name.write_text("id\r\neth0")
-    (tmp_path / "units").mkdir()
-    os.utime(tmp_path / "units", (1000, 1000))
+    _switched_long_ago(tmp_path)
     (pods / "10.0.0.1").write_text("older\r\neth0")
     os.utime(pods / "10.0.0.1", (900, 900))
     (tmp_path / "pod-networks").write_text(f"{pods}\n")
-    (tmp_path / "containers").write_text("")
     done = _undo_start(tmp_path)
     assert done.returncode == 0, done.stderr
     assert sorted(path.name for path in pods.iterdir()) == ["10.0.0.1", "lock"]
@@ -124,17 +123,22 @@ def test_addresses_of_the_pod_network_since_the_switch_are_freed(tmp_path: Path)
 
 def test_network_namespaces_without_a_process_go(tmp_path: Path) -> None:
     """Those of requests that were cut off. One in use is somebody's, whatever its name."""
-    (tmp_path / "units").mkdir()
-    os.utime(tmp_path / "units", (1000, 1000))
+    _switched_long_ago(tmp_path)
     (tmp_path / "netns").mkdir()
     (tmp_path / "netns" / "cni-unused").touch()
     (tmp_path / "netns" / "mine").touch()
     (tmp_path / "netns" / "cni-used").symlink_to("/proc/self/ns/net")
-    (tmp_path / "containers").write_text("")
     done = _undo_start(tmp_path)
     assert done.returncode == 0, done.stderr
     left = sorted(path.name for path in (tmp_path / "netns").iterdir())
     assert left == ["cni-used", "mine"]
+
+
+def _switched_long_ago(folder: Path) -> None:
+    """At second 1000; containerd has no container left."""
+    (folder / "units").mkdir()
+    os.utime(folder / "units", (1000, 1000))
+    (folder / "containers").write_text("")
 
 
 def _undo_start(folder: Path, **instead: str) -> subprocess.CompletedProcess[str]:
